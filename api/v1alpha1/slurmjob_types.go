@@ -1,0 +1,337 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// SlurmJob is one allocation: one job of the batch system, and the components that run in it. Benchmarks, and Services
+// and LoadClients of their own, create SlurmJobs; people read them.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=sj,categories=bench
+// +kubebuilder:validation:XValidation:rule="self.spec == oldSelf.spec",message="a SlurmJob never changes; its owner makes a new one",fieldPath=".spec"
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Job",type=string,JSONPath=`.status.jobID`
+// +kubebuilder:printcolumn:name="Attempt",type=integer,JSONPath=`.status.attempt`
+// +kubebuilder:printcolumn:name="Nodes",type=string,JSONPath=`.status.nodes`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Site",type=string,priority=1,JSONPath=`.spec.site`
+// +kubebuilder:printcolumn:name="Directory",type=string,priority=1,JSONPath=`.status.directory`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type SlurmJob struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is the allocation to make.
+	// +required
+	Spec SlurmJobSpec `json:"spec"`
+	// status is what the batch system and the run directory say.
+	// +optional
+	Status SlurmJobStatus `json:"status,omitempty"`
+}
+
+// SlurmJobSpec is an allocation to make.
+type SlurmJobSpec struct {
+	// site names the Site in this namespace.
+	// +required
+	Site Name `json:"site"`
+	// run is what the job is a part of.
+	// +required
+	Run JobRun `json:"run"`
+	// components run in the job.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=24
+	Components []ComponentReference `json:"components"`
+}
+
+// JobRun is what a job is a part of, and what its node side needs to finish alone.
+type JobRun struct {
+	// owner is the first folder of the run's path: the Benchmark's name, or service.<name> or loadclient.<name>.
+	// +required
+	// +kubebuilder:validation:MaxLength=128
+	Owner string `json:"owner"`
+	// name of the run.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Name string `json:"name"`
+	// firstRepeat that this job makes.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:default=1
+	FirstRepeat int32 `json:"firstRepeat,omitempty"`
+	// repeats that this job makes.
+	// +optional
+	// +kubebuilder:default={count: 1, restart: "Process"}
+	Repeats Repeats `json:"repeats,omitempty"`
+	// peers are the components of the same run that run in other jobs.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=24
+	Peers []PeerReference `json:"peers,omitempty"`
+	// idleTimeout ends a service when no client ran and no controller was alive for this long.
+	// +optional
+	IdleTimeout Duration `json:"idleTimeout,omitempty"`
+	// keepServices leaves services running after the last repeat until idleTimeout.
+	// +optional
+	KeepServices bool `json:"keepServices,omitempty"`
+	// deleteObjects removes what the clients stored in the services.
+	// +optional
+	DeleteObjects bool `json:"deleteObjects,omitempty"`
+	// seed of the run.
+	// +optional
+	Seed int64 `json:"seed,omitempty"`
+	// timeScale multiplies warm-up, duration and cool-down; empty means 1.
+	// +optional
+	TimeScale Decimal `json:"timeScale,omitempty"`
+}
+
+// ComponentReference names a Service or a LoadClient in the same namespace.
+type ComponentReference struct {
+	// kind of the component.
+	// +required
+	// +kubebuilder:validation:Enum=Service;LoadClient
+	Kind string `json:"kind"`
+	// name of the object.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// PeerReference names a component of the same run, or of a Service's own run, that runs in another job.
+type PeerReference struct {
+	ComponentReference `json:",inline"`
+	// job names the SlurmJob that the component runs in.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Job string `json:"job"`
+	// owner and run of that job, when they are not this job's.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Owner string `json:"owner,omitempty"`
+	// run of that job, when it is not this job's.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Run string `json:"run,omitempty"`
+}
+
+// SlurmJobStatus is what the batch system and the run directory say.
+type SlurmJobStatus struct {
+	// observedGeneration is the generation of the spec that the conditions speak of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions are Ready, Synced, Submitted, Scheduled, Running, Complete and Succeeded, and while true Reconciling
+	// and Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// attempts are the last ten, the newest last.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Attempts []Attempt `json:"attempts,omitempty"`
+	// components are what runs in the job, in the order of the spec.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=24
+	Components []ComponentStatus `json:"components,omitempty"`
+	// phase is a word for people: Intended, Submitted, Queued, Running, Ending, Ended, Failed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Phase string `json:"phase,omitempty"`
+	// jobID of the newest attempt.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	JobID string `json:"jobID,omitempty"`
+	// attempt is the number of the newest attempt.
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+	// nodes of the newest attempt.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Nodes string `json:"nodes,omitempty"`
+	// directory of the newest attempt.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Directory string `json:"directory,omitempty"`
+}
+
+// AttemptState is where an attempt stands.
+type AttemptState string
+
+// Attempt states.
+//
+//	Intended ──submit──► Submitted ──release──► Queued ──► Running ──► Ended
+//	    └───────────── Uncertain ───look-up────────┘                     ▲
+//	                                             Lost ───────────────────┘
+const (
+	// AttemptIntended is stored before any submit.
+	AttemptIntended AttemptState = "Intended"
+	// AttemptUncertain: the answer to the submit was lost.
+	AttemptUncertain AttemptState = "Uncertain"
+	// AttemptSubmitted: the job was seen, still held by us.
+	AttemptSubmitted AttemptState = "Submitted"
+	// AttemptQueued: the job was released and waits.
+	AttemptQueued AttemptState = "Queued"
+	// AttemptRunning: the job runs.
+	AttemptRunning AttemptState = "Running"
+	// AttemptEnded: the job ended; reason says how.
+	AttemptEnded AttemptState = "Ended"
+)
+
+// Attempt is one job of the batch system. Its key is the job's name, for ever.
+type Attempt struct {
+	// number of the attempt, from 1.
+	// +required
+	Number int32 `json:"number"`
+	// key is the name of the job.
+	// +required
+	// +kubebuilder:validation:MaxLength=128
+	Key string `json:"key"`
+	// state of the attempt.
+	// +required
+	// +kubebuilder:validation:Enum=Intended;Uncertain;Submitted;Queued;Running;Ended
+	State AttemptState `json:"state"`
+	// planHash is the SHA-256 of plan.json.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	PlanHash string `json:"planHash,omitempty"`
+	// process is the control plane's process that stored the intent.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Process string `json:"process,omitempty"`
+	// intendTime is when the attempt was stored.
+	// +optional
+	IntendTime *metav1.Time `json:"intendTime,omitempty"`
+	// submits is how often a submit was tried under the key; above 1 only after an uncertain answer and two look-ups.
+	// +optional
+	Submits int32 `json:"submits,omitempty"`
+	// submitTry is when the last submit was decided.
+	// +optional
+	SubmitTry *metav1.Time `json:"submitTry,omitempty"`
+	// lookups are the good answers since the last submit, or since the job was last seen, that did not know the job.
+	// +optional
+	Lookups int32 `json:"lookups,omitempty"`
+	// missingSince is the first of these answers.
+	// +optional
+	MissingSince *metav1.Time `json:"missingSince,omitempty"`
+	// jobID of the job.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	JobID string `json:"jobID,omitempty"`
+	// cluster of the job.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Cluster string `json:"cluster,omitempty"`
+	// submitTime is the batch system's; ids are reused, so cluster, id and this time together name a job.
+	// +optional
+	SubmitTime *metav1.Time `json:"submitTime,omitempty"`
+	// released says that our hold was released once.
+	// +optional
+	Released bool `json:"released,omitempty"`
+	// startTime of the job.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// endTime of the job.
+	// +optional
+	EndTime *metav1.Time `json:"endTime,omitempty"`
+	// nodes of the job.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Nodes string `json:"nodes,omitempty"`
+	// exitCode of the job.
+	// +optional
+	ExitCode *int32 `json:"exitCode,omitempty"`
+	// reason is how the job ended.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+	// message goes with the reason.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// cancelTime is when a cancel was first decided.
+	// +optional
+	CancelTime *metav1.Time `json:"cancelTime,omitempty"`
+}
+
+// ComponentStatus is what the run directory says of a component, over all its ranks.
+type ComponentStatus struct {
+	// kind of the component.
+	// +required
+	// +kubebuilder:validation:MaxLength=16
+	Kind string `json:"kind"`
+	// name of the object.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// phase of the rank that is furthest behind.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Phase string `json:"phase,omitempty"`
+	// ready says that every rank is ready.
+	// +optional
+	Ready bool `json:"ready,omitempty"`
+	// ranks of the component.
+	// +optional
+	Ranks int32 `json:"ranks,omitempty"`
+	// endpoint is host:port of the first port of rank 0.
+	// +optional
+	// +kubebuilder:validation:MaxLength=320
+	Endpoint string `json:"endpoint,omitempty"`
+	// repeat under way.
+	// +optional
+	Repeat int32 `json:"repeat,omitempty"`
+	// repeatsDone are the repeats that every rank closed.
+	// +optional
+	RepeatsDone int32 `json:"repeatsDone,omitempty"`
+	// heartbeat is the sum over the ranks of a counter that advances while they live.
+	// +optional
+	Heartbeat int64 `json:"heartbeat,omitempty"`
+	// scrapes that were due and that were good.
+	// +optional
+	Scrapes *Scrapes `json:"scrapes,omitempty"`
+	// live is what a client saw lately.
+	// +optional
+	Live *Live `json:"live,omitempty"`
+	// exit is how the component ended: the worst of its ranks.
+	// +optional
+	Exit *ComponentExit `json:"exit,omitempty"`
+	// message is the last thing that the component had to say.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// Scrapes are counts of scrapes.
+type Scrapes struct {
+	// due is the number that should have been made.
+	Due int64 `json:"due"`
+	// good is the number that succeeded.
+	Good int64 `json:"good"`
+}
+
+// ComponentExit is how a component ended.
+type ComponentExit struct {
+	// code is the exit code.
+	Code int32 `json:"code"`
+	// reason is a CamelCase word.
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason"`
+	// message goes with the reason.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// SlurmJobList is a list of SlurmJobs.
+//
+// +kubebuilder:object:root=true
+type SlurmJobList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []SlurmJob `json:"items"`
+}

@@ -1,0 +1,157 @@
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"assay.bench/api/v1alpha1"
+)
+
+// Check finds what admission cannot see in a Benchmark: parameters that an engine or a workload refuses, and times
+// that do not fit the time limit. The site may be nil, when it is not known. Each problem is a FieldError with a path
+// from spec.
+func Check(bm *v1alpha1.Benchmark, site *v1alpha1.Site) []error {
+	if site == nil {
+		site = &v1alpha1.Site{}
+	}
+	var problems []error
+	for i := range bm.Spec.Services {
+		s := &bm.Spec.Services[i]
+		object := &v1alpha1.Service{ObjectMeta: component(string(s.Name)), Spec: v1alpha1.ServiceSpec{ServiceParameters: s.ServiceParameters}}
+		if _, err := planService(object, 1); err != nil {
+			problems = append(problems, v1alpha1.At(fmt.Sprintf("spec.services[%d]", i), err))
+		}
+	}
+	b := builder{run: &v1alpha1.JobRun{}, Input: Input{Job: &v1alpha1.SlurmJob{}, Services: serviceNames(bm)}}
+	for i := range bm.Spec.Clients {
+		c := &bm.Spec.Clients[i]
+		object := &v1alpha1.LoadClient{ObjectMeta: component(string(c.Name)), Spec: v1alpha1.LoadClientSpec{ClientParameters: c.ClientParameters}}
+		if _, err := b.planClient(object); err != nil {
+			problems = append(problems, v1alpha1.At(fmt.Sprintf("spec.clients[%d]", i), err))
+		}
+	}
+	if len(problems) > 0 {
+		return problems
+	}
+	return checkTimes(bm, site)
+}
+
+func component(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelComponent: name}}
+}
+
+// serviceNames are the benchmark's services, for targets to be found in.
+func serviceNames(bm *v1alpha1.Benchmark) []v1alpha1.Service {
+	var out []v1alpha1.Service
+	for _, s := range bm.Spec.Services {
+		out = append(out, v1alpha1.Service{ObjectMeta: component(string(s.Name))})
+	}
+	return out
+}
+
+// Step is a part of the longest time that a job may take.
+type Step struct {
+	// Name in plain words, such as "6 × measure".
+	Name   string
+	Length time.Duration
+}
+
+// Times adds up the longest time that one job of the benchmark may take, step by step.
+func Times(bm *v1alpha1.Benchmark) (steps []Step, total time.Duration) {
+	repeats := time.Duration(max(1, bm.Spec.Repeats.Count))
+	if bm.Spec.Repeats.Restart == v1alpha1.RestartJob {
+		repeats = 1
+	}
+	starts := repeats
+	if bm.Spec.Repeats.Restart == v1alpha1.RestartNone {
+		starts = 1
+	}
+	var ready, stop, warmup, measure, cooldown, drain time.Duration
+	for i := range bm.Spec.Services {
+		p := &bm.Spec.Services[i].ServiceParameters
+		ready = max(ready, p.Readiness.Timeout.Or(5*time.Minute))
+		stop = max(stop, p.StopTimeout.Or(10*time.Second))
+	}
+	scale, err := timeScale(v1alpha1.Decimal(bm.Annotations[v1alpha1.AnnotationTimeScale]))
+	if err != nil {
+		scale = 1
+	}
+	for i := range bm.Spec.Clients {
+		p := &bm.Spec.Clients[i].ClientParameters
+		warmup = max(warmup, time.Duration(scaled(p.Warmup.Or(0), scale)))
+		measure = max(measure, time.Duration(scaled(p.Duration.Or(0), scale)))
+		cooldown = max(cooldown, time.Duration(scaled(p.Cooldown.Or(0), scale)))
+		drain = max(drain, p.Timeouts.Total.Or(time.Minute))
+	}
+	add := func(times time.Duration, name string, d time.Duration) {
+		if d == 0 {
+			return
+		}
+		if times > 1 {
+			name = fmt.Sprintf("%d × %s", times, name)
+		}
+		steps = append(steps, Step{Name: name, Length: times * d})
+		total += times * d
+	}
+	add(starts, "readiness", ready)
+	add(repeats, "warm-up", warmup)
+	add(repeats, "measurement", measure)
+	add(repeats, "cool-down", cooldown)
+	add(repeats, "drain", drain)
+	add(starts, "stop", stop)
+	return steps, total
+}
+
+// checkTimes compares the sum of times with every time limit, and shows the arithmetic.
+func checkTimes(bm *v1alpha1.Benchmark, site *v1alpha1.Site) []error {
+	steps, total := Times(bm)
+	words := make([]string, len(steps))
+	for i, s := range steps {
+		words[i] = fmt.Sprintf("%s %s", s.Name, s.Length)
+	}
+	sum := strings.Join(words, " + ")
+	var problems []error
+	refuse := func(path string, own, fallback v1alpha1.Duration) {
+		limit, err := cmp.Or(own, fallback).Parse()
+		if err == nil && limit > 0 && limit < total {
+			problems = append(problems, v1alpha1.At(path, fmt.Errorf(
+				"the job may take %s (%s), which is more than its time limit %s: raise the limit, or lower readiness.timeout, duration or repeats.count", total, sum, limit)))
+		}
+	}
+	for i := range bm.Spec.Services {
+		refuse(fmt.Sprintf("spec.services[%d].resources.timeLimit", i), bm.Spec.Services[i].Resources.TimeLimit, site.Spec.Defaults.Service.TimeLimit)
+	}
+	if bm.Spec.Placement == v1alpha1.SeparateJobs || len(bm.Spec.Services) == 0 {
+		for i := range bm.Spec.Clients {
+			refuse(fmt.Sprintf("spec.clients[%d].resources.timeLimit", i), bm.Spec.Clients[i].Resources.TimeLimit, site.Spec.Defaults.Client.TimeLimit)
+		}
+	}
+	if timeout, err := bm.Spec.Timeout.Parse(); err != nil {
+		problems = append(problems, v1alpha1.At("spec.timeout", err))
+	} else if timeout > 0 && timeout < shortest(bm) {
+		problems = append(problems, v1alpha1.At("spec.timeout", errors.New(
+			"the measurement alone takes "+shortest(bm).String()+": raise the timeout, or lower duration or repeats.count")))
+	}
+	return problems
+}
+
+// shortest is the time that the load alone takes.
+func shortest(bm *v1alpha1.Benchmark) time.Duration {
+	_, total := Times(&v1alpha1.Benchmark{ObjectMeta: bm.ObjectMeta, Spec: v1alpha1.BenchmarkSpec{
+		Clients: withoutDrain(bm.Spec.Clients), Repeats: bm.Spec.Repeats,
+	}})
+	return total
+}
+
+func withoutDrain(clients []v1alpha1.BenchmarkClient) []v1alpha1.BenchmarkClient {
+	out := append([]v1alpha1.BenchmarkClient(nil), clients...)
+	for i := range out {
+		out[i].Timeouts.Total = "0s"
+	}
+	return out
+}

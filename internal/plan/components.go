@@ -1,0 +1,250 @@
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/internal/engines"
+	"assay.bench/internal/rundir"
+)
+
+// loopback is where a service of a local site listens: nobody else can reach it.
+const loopback = "127.0.0.1"
+
+// planService turns a Service into its plan.
+func planService(s *v1alpha1.Service, seed uint64) (rundir.Service, error) {
+	p := &s.Spec.ServiceParameters
+	engine, err := engines.For(p)
+	if err != nil {
+		return rundir.Service{}, err
+	}
+	resources, err := stepResources(p.Resources)
+	if err != nil {
+		return rundir.Service{}, err
+	}
+	out := rundir.Service{
+		Name:         ComponentName(s),
+		Engine:       engine.Name(),
+		Ranks:        1,
+		Bind:         loopback,
+		ReadyTimeout: rundir.Duration(p.Readiness.Timeout.Or(5 * time.Minute)),
+		ProbeEvery:   rundir.Duration(p.Readiness.Interval.Or(200 * time.Millisecond)),
+		StopTimeout:  rundir.Duration(p.StopTimeout.Or(10 * time.Second)),
+		ScrapeEvery:  rundir.Duration(p.Metrics.Interval.Or(time.Second)),
+		Resources:    resources,
+	}
+	if p.Image != nil {
+		out.Image = &rundir.Image{URI: p.Image.URI, Digest: p.Image.Digest}
+	}
+	if err := engine.Plan(p, seed, &out); err != nil {
+		return out, v1alpha1.At(engine.Name(), err)
+	}
+	for i, t := range p.Metrics.Targets {
+		if t.PortName == "" && t.Port == 0 {
+			return out, v1alpha1.At(fmt.Sprintf("metrics.targets[%d]", i), errors.New("name port or portName"))
+		}
+		out.Scrapes = append(out.Scrapes, rundir.Scrape{
+			Name: string(t.Name), PortName: string(t.PortName), Port: int(t.Port), Path: cmp.Or(t.Path, "/metrics"),
+		})
+	}
+	return out, nil
+}
+
+// planClient turns a LoadClient into its plan.
+func (b builder) planClient(c *v1alpha1.LoadClient) (rundir.Client, error) {
+	p := &c.Spec.ClientParameters
+	resources, err := stepResources(p.Resources)
+	if err != nil {
+		return rundir.Client{}, err
+	}
+	out := rundir.Client{
+		Name:         ComponentName(c),
+		Ranks:        int(max(1, p.Instances)),
+		TimeoutFirst: rundir.Duration(p.Timeouts.FirstToken.Or(30 * time.Second)),
+		TimeoutIdle:  rundir.Duration(p.Timeouts.Idle.Or(30 * time.Second)),
+		TimeoutTotal: rundir.Duration(p.Timeouts.Total.Or(time.Minute)),
+		Seed:         b.seed(ComponentName(c)),
+		Resources:    resources,
+	}
+	if p.Seed > 0 {
+		out.Seed = uint64(p.Seed)
+	}
+	if err := b.setTarget(&out, c); err != nil {
+		return out, err
+	}
+	for _, set := range []func(*rundir.Client, *v1alpha1.ClientParameters) error{
+		b.setPhases, setWorkload, setPace, setFailureRules, setLimits,
+	} {
+		if err := set(&out, p); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// setTarget names the service as the node knows it, or the URL.
+func (b builder) setTarget(out *rundir.Client, c *v1alpha1.LoadClient) error {
+	t := c.Spec.Target
+	if t.URL != "" {
+		out.Target = rundir.Target{URL: t.URL}
+		if t.Credentials != nil {
+			out.Target.Credential = urlCredential(c)
+		}
+		return nil
+	}
+	s, err := b.service(t.Service)
+	if err != nil {
+		return v1alpha1.At("target.service", err)
+	}
+	out.Target = rundir.Target{Service: ComponentName(s), Credential: ComponentName(s)}
+	return nil
+}
+
+// setPhases applies the time scale to the lengths of the phases, and to nothing else.
+func (b builder) setPhases(out *rundir.Client, p *v1alpha1.ClientParameters) error {
+	scale, err := timeScale(b.run.TimeScale)
+	if err != nil {
+		return err
+	}
+	out.Warmup = scaled(p.Warmup.Or(0), scale)
+	out.Duration = scaled(p.Duration.Or(0), scale)
+	out.Cooldown = scaled(p.Cooldown.Or(0), scale)
+	if out.Duration <= 0 {
+		return v1alpha1.At("duration", errors.New("the measurement has no length"))
+	}
+	return nil
+}
+
+func timeScale(d v1alpha1.Decimal) (float64, error) {
+	if d == "" {
+		return 1, nil
+	}
+	scale, err := strconv.ParseFloat(string(d), 64)
+	if err != nil || scale <= 0 || math.IsInf(scale, 0) {
+		return 0, fmt.Errorf("time scale %q: use a number above 0, such as 0.1", string(d))
+	}
+	return scale, nil
+}
+
+func scaled(d time.Duration, scale float64) rundir.Duration {
+	return rundir.Duration(time.Duration(float64(d) * scale).Round(time.Millisecond))
+}
+
+// setWorkload maps the workload's API type to its plan type.
+func setWorkload(out *rundir.Client, p *v1alpha1.ClientParameters) error {
+	w := p.Inference
+	if w == nil {
+		return fmt.Errorf("name exactly one workload of inference")
+	}
+	temperature, err := w.Temperature.Float()
+	if err != nil {
+		return v1alpha1.At("inference.temperature", err)
+	}
+	out.Inference = &rundir.Inference{
+		API:          cmp.Or(w.API, rundir.APICompletions),
+		Model:        w.Model,
+		InputTokens:  tokens(w.InputTokens),
+		OutputTokens: tokens(w.OutputTokens),
+		Temperature:  temperature,
+	}
+	return nil
+}
+
+func tokens(t v1alpha1.Tokens) rundir.Tokens {
+	if t.Uniform != nil {
+		return rundir.Tokens{Min: int(t.Uniform.Min), Max: int(t.Uniform.Max)}
+	}
+	return rundir.Tokens{Min: int(t.Fixed), Max: int(t.Fixed)}
+}
+
+// setPace maps the loop.
+func setPace(out *rundir.Client, p *v1alpha1.ClientParameters) error {
+	if p.ClosedLoop != nil {
+		out.ClosedLoop = &rundir.ClosedLoop{
+			Concurrency: int(p.ClosedLoop.Concurrency),
+			ThinkTime:   rundir.Duration(p.ClosedLoop.ThinkTime.Or(0)),
+		}
+		return nil
+	}
+	if p.OpenLoop == nil {
+		return fmt.Errorf("name exactly one pace of closedLoop, openLoop")
+	}
+	rate, err := p.OpenLoop.Rate.Float()
+	if err != nil || rate <= 0 {
+		return v1alpha1.At("openLoop.rate", fmt.Errorf("%q is not above 0", p.OpenLoop.Rate))
+	}
+	out.OpenLoop = &rundir.OpenLoop{
+		Rate:        rate,
+		Arrival:     cmp.Or(p.OpenLoop.Arrival, rundir.ArrivalPoisson),
+		MaxInFlight: int(cmp.Or(p.OpenLoop.MaxInFlight, 1024)),
+	}
+	return nil
+}
+
+// setFailureRules maps retries and abort.
+func setFailureRules(out *rundir.Client, p *v1alpha1.ClientParameters) error {
+	if p.Retries != nil {
+		out.Retries = int(p.Retries.Max)
+		out.BackOff = rundir.Duration(p.Retries.BackOff.Or(100 * time.Millisecond))
+	}
+	if p.Abort == nil {
+		return nil
+	}
+	ratio, err := p.Abort.ErrorRatio.Float()
+	if err != nil || ratio <= 0 || ratio > 1 {
+		return v1alpha1.At("abort.errorRatio", fmt.Errorf("%q is not above 0 and at most 1", p.Abort.ErrorRatio))
+	}
+	out.Abort = &rundir.Abort{ErrorRatio: ratio, Window: rundir.Duration(p.Abort.Window.Or(10 * time.Second))}
+	return nil
+}
+
+// setLimits maps the limits of the self-audit.
+func setLimits(out *rundir.Client, p *v1alpha1.ClientParameters) error {
+	if p.Limits == nil {
+		return nil
+	}
+	if p.Limits.SendLag != "" {
+		lag, err := time.ParseDuration(string(p.Limits.SendLag))
+		if err != nil {
+			return v1alpha1.At("limits.sendLag", err)
+		}
+		out.Limits.SendLag = rundir.Duration(lag)
+	}
+	ratio, err := p.Limits.RunQueueRatio.Float()
+	if err != nil {
+		return v1alpha1.At("limits.runQueueRatio", err)
+	}
+	out.Limits.RunQueueRatio = ratio
+	return nil
+}
+
+// stepResources are the resources of a component's own step.
+func stepResources(r v1alpha1.Resources) (rundir.Resources, error) {
+	memory, err := mebibytes(r.Memory)
+	return rundir.Resources{
+		Nodes:       int(r.Nodes),
+		CPUsPerTask: int(r.CPUsPerTask),
+		GPUsPerNode: int(r.GPUsPerNode),
+		MemoryMiB:   memory,
+	}, err
+}
+
+// mebibytes rounds up.
+func mebibytes(q v1alpha1.Quantity) (int64, error) {
+	if q == "" {
+		return 0, nil
+	}
+	v, err := resource.ParseQuantity(string(q))
+	if err != nil {
+		return 0, v1alpha1.At("resources.memory", fmt.Errorf("%q: use an amount such as 64Gi", string(q)))
+	}
+	const mebi = 1 << 20
+	return (v.Value() + mebi - 1) / mebi, nil
+}

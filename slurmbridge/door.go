@@ -1,0 +1,24 @@
+package slurmbridge
+
+import "errors"
+
+// Door is an open site: its jobs, its files, and where on it we work.
+type Door struct {
+	Jobs  Jobs
+	Files Files
+	// WorkDir is the absolute path of the site's work folder.
+	WorkDir string
+	// Origin is the id of this control plane: the first folder below WorkDir, and its first 8 digits in every Key.
+	Origin string
+	// Node is the absolute path of the assay-node program on the site.
+	Node string
+}
+
+// Doors finds open sites.
+type Doors interface {
+	// Door returns the open door of the Site with this namespace and name, or an error that wraps ErrNotOpen.
+	Door(namespace, name string) (Door, error)
+}
+
+// ErrNotOpen says that a site does not exist, or that its controller has not opened it yet or was refused.
+var ErrNotOpen = errors.New("the site is not open")

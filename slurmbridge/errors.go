@@ -1,0 +1,12 @@
+package slurmbridge
+
+import "errors"
+
+// ErrUnreachable says that the site did not answer. Nothing is known, so nothing changes.
+var ErrUnreachable = errors.New("the site does not answer")
+
+// ErrRefused says that the batch system refused a job: it does not exist, and the same request will be refused again.
+var ErrRefused = errors.New("the batch system refused the job")
+
+// ErrWorkDir says that the work folder is missing, not writable, or open to other users.
+var ErrWorkDir = errors.New("the work folder cannot be used")
