@@ -63,7 +63,7 @@ type Step struct {
 
 // Times adds up the longest time that one job of the benchmark may take, step by step.
 func Times(bm *v1alpha1.Benchmark) (steps []Step, total time.Duration) {
-	repeats := time.Duration(max(1, bm.Spec.Repeats.Count))
+	repeats := int(max(1, bm.Spec.Repeats.Count))
 	if bm.Spec.Repeats.Restart == v1alpha1.RestartJob {
 		repeats = 1
 	}
@@ -88,15 +88,16 @@ func Times(bm *v1alpha1.Benchmark) (steps []Step, total time.Duration) {
 		cooldown = max(cooldown, time.Duration(scaled(p.Cooldown.Or(0), scale)))
 		drain = max(drain, p.Timeouts.Total.Or(time.Minute))
 	}
-	add := func(times time.Duration, name string, d time.Duration) {
+	add := func(times int, name string, d time.Duration) {
 		if d == 0 {
 			return
 		}
 		if times > 1 {
 			name = fmt.Sprintf("%d × %s", times, name)
 		}
-		steps = append(steps, Step{Name: name, Length: times * d})
-		total += times * d
+		length := time.Duration(int64(times) * int64(d))
+		steps = append(steps, Step{Name: name, Length: length})
+		total += length
 	}
 	add(starts, "readiness", ready)
 	add(repeats, "warm-up", warmup)

@@ -87,7 +87,7 @@ func Make(in Input) (Output, error) {
 		return Output{}, err
 	}
 	sum := sha256.Sum256(content)
-	return Output{Plan: p, JSON: content, Hash: hex.EncodeToString(sum[:]), Script: script, Secrets: b.secrets(p)}, nil
+	return Output{Plan: p, JSON: content, Hash: hex.EncodeToString(sum[:]), Script: script, Secrets: b.secrets()}, nil
 }
 
 // builder plans one attempt.
@@ -220,7 +220,7 @@ func (b builder) seed(component string) uint64 {
 }
 
 // secrets lists the credentials that the attempt needs: its services' own, and those of its clients' targets.
-func (b builder) secrets(p rundir.Plan) []Secret {
+func (b builder) secrets() []Secret {
 	var out []Secret
 	seen := map[string]bool{}
 	add := func(file, name string) {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -53,7 +54,8 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, seed uint64, s *rundir.Service
 	if err != nil {
 		return err
 	}
-	s.Argv = append(argv, behaviour...)
+	argv = append(argv, behaviour...)
+	s.Argv = argv
 	s.Ports = []rundir.Port{{Name: "http"}}
 	s.Credential = rundir.CredentialEnv{Token: "VLLM_API_KEY"}
 	s.Authenticated = true
@@ -81,7 +83,7 @@ func behaviour(c *v1alpha1.LLMSimEngine) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	argv := append(ttft, itl...)
+	argv := slices.Concat(ttft, itl)
 	if c.Slowdown != "" {
 		if f, err := c.Slowdown.Float(); err != nil || f < 1 {
 			return nil, v1alpha1.At("slowdown", fmt.Errorf("%s is below 1; 1 means no slow-down", c.Slowdown))

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# test.sh TIER... runs tiers of tests: unit (with the seeded ones), envtest, e2e, soak, bench. A tier without a test
+# is a failure: nobody would notice that it went missing.
+. "$(dirname "$0")/lib.sh"
+need_go
+
+# Packages that link an API server, etcd or kubectl run without the race detector: with it they compile for
+# another quarter of an hour, and the locks in them are not ours.
+heavy='k8s.io/apiserver/pkg/server|go.etcd.io/etcd/server/v3/embed|k8s.io/kubectl/pkg/cmd'
+
+# sort_packages prints "race IMPORTPATH" or "plain IMPORTPATH" for each package that has tests.
+sort_packages() {
+  go list -test -f '{{if .ForTest}}{{else if eq .Name "main"}}{{.ImportPath}} {{join .Deps " "}}{{end}}' ./... |
+    awk -v heavy=" ($heavy)( |\$)" '$1 ~ /\.test$/ { path = substr($1, 1, length($1) - 5); print (($0 ~ heavy) ? "plain" : "race"), path }'
+}
+
+compile() { go list -export -test "$@" >/dev/null; }
+
+case ${1:?usage: hack/test.sh TIER..., of unit envtest e2e soak bench} in
+compile) shift; compile "$@"; exit ;;
+compile-race) shift; CGO_ENABLED=1 compile -race "$@"; exit ;;
+run-race) shift; CGO_ENABLED=1 exec go test -race "$@" ;;
+esac
+
+# need_tests TAG FOLDER/... ends when there is no test to run.
+need_tests() {
+  local found=
+  [[ ! -d ${2%/...} ]] || found=$(go list -tags "$1" -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' "$2")
+  [[ -n $found ]] || die "tier $1: no test in ${2%/...}. A tier without tests counts as failed."
+}
+
+unit() {
+  local all race plain rc=0
+  all=$(sort_packages)
+  mapfile -t race < <(sed -n 's/^race //p' <<<"$all")
+  mapfile -t plain < <(sed -n 's/^plain //p' <<<"$all")
+  if race_works; then
+    step "compile ${#race[@]} packages and their tests, with the race detector" "$BASH" "$0" compile-race "${race[@]}" &&
+      step "test ${#race[@]} packages, with the race detector" "$BASH" "$0" run-race -timeout 15m "${race[@]}" || rc=1
+  else
+    say "No C compiler here, so the tests run without the race detector (-race needs one, with its headers)."
+    plain=("${race[@]}" "${plain[@]}")
+  fi
+  ((${#plain[@]})) || return "$rc"
+  warn_cold "${plain[@]}"
+  step "compile ${#plain[@]} packages and their tests" "$BASH" "$0" compile "${plain[@]}" &&
+    step "test ${#plain[@]} packages" go test -timeout 25m "${plain[@]}" || rc=1
+  return "$rc"
+}
+
+envtest() {
+  need_tests envtest ./test/envtest/...
+  KUBEBUILDER_ASSETS=$(hack/envtest.sh)
+  export KUBEBUILDER_ASSETS
+  step "compile the tests on a real kube-apiserver" "$BASH" "$0" compile -tags envtest ./test/envtest/...
+  step "test on a real kube-apiserver" go test -tags envtest -count=1 -timeout 30m ./test/envtest/...
+}
+
+# e2e, soak and bench find the built programs in $ASSAY_BIN and the stock kubectl in $KUBEBUILDER_ASSETS.
+built() {
+  local tag=$1
+  shift
+  need_tests "$tag" "./test/$tag/..."
+  KUBEBUILDER_ASSETS=$(hack/envtest.sh)
+  export KUBEBUILDER_ASSETS ASSAY_BIN=$PWD/bin
+  step "compile the tests of tier $tag" "$BASH" "$0" compile -tags "$tag" "./test/$tag/..."
+  step "test tier $tag" go test -tags "$tag" -count=1 "$@" "./test/$tag/..."
+}
+
+# Several tiers: each in a process of its own, so that one that fails does not hide the next.
+if (($# > 1)); then
+  rc=0 summary=
+  for tier; do
+    start=$SECONDS word=passed
+    "$BASH" "$0" "$tier" || rc=1 word=FAILED
+    summary+="$tier $word in $(took $((SECONDS - start))), "
+  done
+  say "Tests: $summary$(took "$SECONDS") in all."
+  exit "$rc"
+fi
+
+case $1 in
+unit) unit ;;
+envtest) envtest ;;
+e2e) built e2e -timeout 40m ;;
+soak) built soak -timeout 12h -v ;;
+bench) ASSAY_BENCH_JSON=$PWD/bench.json built bench -timeout 60m -run TestBench -v ;;
+*) die "no tier called $1; there are unit, envtest, e2e, soak and bench" ;;
+esac

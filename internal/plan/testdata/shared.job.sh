@@ -1,0 +1,110 @@
+#!/bin/bash -l
+#SBATCH --job-name=assay-01234567-1111111122223333-2
+#SBATCH --chdir=/scratch/p1/0123456789abcdef0123456789abcdef/lab/demo/g1/demo-g1/2
+#SBATCH --output=job.log
+#SBATCH --open-mode=append
+#SBATCH --no-requeue
+#SBATCH --signal=B:USR1@60
+#SBATCH --comment='assay lab/demo g1 demo-g1'
+#SBATCH --time=00:20:00
+#SBATCH --account=p1
+#SBATCH --partition=gpu
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --gpus-per-node=2
+#SBATCH --mem=65536M
+#SBATCH hetjob
+#SBATCH --job-name=assay-01234567-1111111122223333-2
+#SBATCH --comment='assay lab/demo g1 demo-g1'
+#SBATCH --time=00:20:00
+#SBATCH --account=p1
+#SBATCH --partition=cpu
+#SBATCH --nodes=1
+#SBATCH --ntasks=2
+
+umask 077
+dir=/scratch/p1/0123456789abcdef0123456789abcdef/lab/demo/g1/demo-g1/2
+node=/scratch/p1/bin/abc/assay-node
+attempt=2
+
+# finish REASON CODE MESSAGE: writes exit.json whole, unless it is there, and ends the script.
+finish() {
+    local LC_ALL=C text=${3//\\/\\\\} tmp=".exit.json.$SLURM_JOB_ID"
+    text=${text//\"/\\\"}
+    text=${text//[[:cntrl:]]/ }
+    text=${text//[^ -~]/?}
+    printf '{"version":1,"reason":"%s","code":%d,"message":"%s","time":"%s"}\n' \
+        "$1" "$2" "$text" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$tmp" && {
+        ln -T -- "$tmp" exit.json 2>/dev/null || mv -nT -- "$tmp" exit.json
+    }
+    rm -f -- "$tmp"
+    [ -z "$text" ] || printf 'assay: %s\n' "$3" >&2
+    exit "$2"
+}
+
+if ! words=$(LC_ALL=C cd -- "$dir" 2>&1); then
+    printf 'assay: %s\n' "$words" >&2
+    exit 74
+fi
+cd -- "$dir" || exit 74
+if [ -z "$SLURM_JOB_ID" ]; then
+    echo 'assay: SLURM_JOB_ID is not set; the batch system has to start this script' >&2
+    exit 74
+fi
+
+# The fence: one job, once, works in this folder.
+if ! words=$(LC_ALL=C ln -sT -- "$SLURM_JOB_ID" claim 2>&1); then
+    if owner=$(readlink -- claim); then
+        if [ "$owner" = "$SLURM_JOB_ID" ]; then
+            finish Requeued 76 'the batch system started this job again; a measurement is never resumed'
+        fi
+        printf 'assay: job %s holds this folder; job %s does nothing\n' "$owner" "$SLURM_JOB_ID" >&2
+        exit 75
+    fi
+    finish WorkDirUnusable 74 "$words"
+fi
+
+# current points to the highest attempt that was claimed.
+old=$(readlink -- ../current)
+case $old in '' | *[!0-9]*) old=0 ;; esac
+if [ "$old" -lt "$attempt" ]; then
+    words=$(LC_ALL=C ln -sfT -- "$attempt" "../.current.$attempt" 2>&1 && LC_ALL=C mv -fT -- "../.current.$attempt" ../current 2>&1) ||
+        finish WorkDirUnusable 74 "$words"
+fi
+module load env/release/2024.1 || finish Error 1 "module load "env/release/2024.1" failed; job.log says why"
+
+# The signals may come before the child is there: they are kept and handed on then.
+child='' told=''
+hand_on() {
+    told="$told $1" met=1
+    [ -z "$child" ] || kill -s "$1" "$child" 2>/dev/null
+}
+trap 'hand_on USR1' USR1
+trap 'hand_on TERM' TERM
+"$node" job --dir "$PWD" &
+child=$!
+for signal in $told; do kill -s "$signal" "$child" 2>/dev/null; done
+
+# A signal ends wait early: only a wait that no signal met tells the child's own code. bash remembers it.
+while :; do
+    met=''
+    wait "$child"
+    code=$?
+    [ -n "$met" ] || break
+done
+
+reason=Error
+message="assay-node ended with exit code $code; job.log says why"
+case $code in
+    0) reason=Ended message='' ;;
+    78) reason=UnknownPlan message='assay-node does not know this version of plan.json: use the assay-node that belongs to assay' ;;
+    126 | 127) message="$node cannot be run; job.log says why" ;;
+    *)
+        [ "$code" -le 128 ] || message="assay-node was ended by signal $((code - 128))"
+        case $told in
+            *USR1*) reason=TimeLimit message="the time limit of the job came; $message" ;;
+            *TERM*) reason=Stopped message="the job was told to end; $message" ;;
+        esac
+        ;;
+esac
+finish "$reason" "$code" "$message"
