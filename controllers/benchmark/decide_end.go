@@ -1,0 +1,120 @@
+package benchmark
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/controllers/reconcile"
+	"assay.bench/internal/results"
+)
+
+// hasEnded lets only a run pass that waits for no job any more.
+func hasEnded(p *pass) bool { return p.view.ended }
+
+// evidenceRead waits for a site that does not answer. Nothing is concluded from its silence.
+func evidenceRead(p *pass) bool {
+	if p.seen.Evidence != nil {
+		return true
+	}
+	words := p.seen.Silent
+	if words == "" {
+		words = p.seen.Closed
+	}
+	p.progressing("the run has ended; its results are read once the site answers: " + words)
+	p.says(phaseFinishing, "waits for the site, to read the results")
+	p.lookAgain(again)
+	return false
+}
+
+// resultStored writes result.json until it has been seen as it should be.
+func resultStored(p *pass) bool {
+	r, b, err := p.result()
+	if err != nil {
+		p.stalled(v1alpha1.ReasonFailed, "the result cannot be made: "+err.Error())
+		p.says(phaseFailed, err.Error())
+		return false
+	}
+	p.end = &r
+	if p.run().ResultHash = digest(b); p.seen.Written == p.run().ResultHash {
+		return true
+	}
+	p.progressing("the result is written")
+	p.says(phaseFinishing, "writes the result")
+	p.do(WriteResult{Path: resultPath(p.run().Directory), Content: b})
+	p.lookAgain(soon)
+	return false
+}
+
+// completed tells the outcome.
+func completed(p *pass) bool {
+	r, s := *p.end, &p.bm.Status
+	ended := metav1.NewTime(p.now.Truncate(second))
+	s.Run.EndTime = &ended
+	s.Results, s.Primary, s.SLO = headline(r), primary(r), objectivesMet(r)
+	s.Runs = append(s.Runs, v1alpha1.EndedRun{
+		Name: s.Run.Name, Jobs: firstOf(s.Run.Jobs, maxRunJobs), Directory: s.Run.Directory, Outcome: r.Outcome, EndTime: &ended,
+	})
+	if more := len(s.Runs) - maxRuns; more > 0 {
+		s.Runs = append([]v1alpha1.EndedRun(nil), s.Runs[more:]...)
+	}
+	message := reconcile.Clip(r.Message, 1024)
+	p.judged(r)
+	p.cond.Ended(succeeded(r.Outcome), r.Outcome, message)
+	s.Progress = fmt.Sprintf("%d/%d", r.RepeatsWhole, p.count())
+	p.says(phaseOf(r.Outcome), message)
+	p.event(reconcile.Event{
+		Warning: r.Outcome != results.Passed, Reason: "RunEnded", Action: "Judge",
+		Message: fmt.Sprintf("run %s: %s: %s", s.Run.Name, r.Outcome, message),
+	})
+	p.out.After = 0
+	return true
+}
+
+// The API's bounds on the runs that are kept in the status.
+const (
+	maxRuns    = 10
+	maxRunJobs = 200
+)
+
+func firstOf(list []string, n int) []string { return list[:min(n, len(list))] }
+
+// judged writes SLOMet and what remains of the conditions of the run.
+func (p *pass) judged(r results.Result) {
+	if len(p.bm.Spec.SLOs) == 0 {
+		return
+	}
+	words := objectivesMet(r) + " SLOs hold"
+	switch r.Outcome {
+	case results.Passed:
+		p.cond.True(v1alpha1.ConditionSLOMet, r.Outcome, words)
+	case results.SLOViolated:
+		p.cond.False(v1alpha1.ConditionSLOMet, r.Outcome, words)
+	case results.Undecided:
+		p.cond.Unknown(v1alpha1.ConditionSLOMet, r.Outcome, words)
+	default:
+		p.cond.Unknown(v1alpha1.ConditionSLOMet, r.Outcome, "not judged: "+reconcile.Clip(r.Message, 1024))
+	}
+}
+
+// succeeded is what an outcome says of success. It is unknown where nothing can be said of the server.
+func succeeded(outcome string) metav1.ConditionStatus {
+	switch outcome {
+	case results.Passed:
+		return metav1.ConditionTrue
+	case results.Undecided, results.MeasurementInvalid, results.Partial:
+		return metav1.ConditionUnknown
+	}
+	return metav1.ConditionFalse
+}
+
+func phaseOf(outcome string) string {
+	switch outcome {
+	case results.Passed, results.SLOViolated, results.Undecided:
+		return phaseComplete
+	case results.MeasurementInvalid, results.Partial:
+		return phaseInvalid
+	}
+	return phaseFailed
+}

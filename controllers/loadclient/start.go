@@ -1,0 +1,204 @@
+package loadclient
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/controllers/reconcile"
+	"assay.bench/internal/rundir"
+)
+
+// maxName is the longest name of a LoadClient of its own: the name becomes a label.
+const maxName = 63
+
+// wantsRun says that a LoadClient of its own needs a new job: it has none yet, or one of another spec. A job that is
+// gone is not made again before the spec changes: a load is made once.
+func wantsRun(c *v1alpha1.LoadClient, jobs []*v1alpha1.SlurmJob) bool {
+	if owned(c) {
+		return false
+	}
+	if len(jobs) > 0 {
+		job := jobs[len(jobs)-1]
+		return job.Annotations[v1alpha1.AnnotationSpecHash] != specHash(c) && !c.Spec.Suspend
+	}
+	complete := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionComplete)
+	if complete != nil && complete.Status == metav1.ConditionTrue {
+		return complete.ObservedGeneration != c.Generation && !c.Spec.Suspend
+	}
+	return c.Status.Job == ""
+}
+
+// start makes the job of a LoadClient of its own, or says what is in its way. The job itself is the stored intent.
+func start(p *pass) bool {
+	s := &p.c.Status
+	s.Job, s.Repeat, s.Repeats, s.Live, s.Results = "", 0, "", nil, nil
+	for _, way := range []func(*pass) (clear bool){
+		notSuspended,
+		siteIsNamed,
+		siteIsThere,
+		siteAdmitsUs,
+		targetIsThere,
+		targetHasJob,
+		doorIsOpen,
+		formerIsGone,
+		nameIsFree,
+	} {
+		if !way(p) {
+			return false
+		}
+	}
+	p.do(
+		CreateJob{Job: ownJob(p.c, p.seen)},
+		// Last: a name is used up only by a run that exists.
+		WriteRecord{Path: p.seen.Start.Directory + "/" + rundir.RecordFile, Record: record(p.c, p.seen.Start)},
+	)
+	p.unfinished("the load has not begun")
+	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, "makes its SlurmJob")
+	return false
+}
+
+func notSuspended(p *pass) bool {
+	if !p.c.Spec.Suspend {
+		return true
+	}
+	p.c.Status.Phase = rundir.PhaseWaiting
+	p.cond.Suspended("spec.suspend is true: nothing starts")
+	return false
+}
+
+func siteIsNamed(p *pass) bool {
+	if p.c.Spec.Site != "" {
+		return true
+	}
+	p.refuse(v1alpha1.ReasonSiteMissing, "a LoadClient that no Benchmark owns needs spec.site")
+	return false
+}
+
+func siteIsThere(p *pass) bool {
+	if p.seen.Site != nil {
+		return true
+	}
+	p.refuse(v1alpha1.ReasonSiteMissing, fmt.Sprintf("there is no Site %q in namespace %s: create it, or name another in spec.site", p.c.Spec.Site, p.c.Namespace))
+	p.out.After = again
+	return false
+}
+
+func siteAdmitsUs(p *pass) bool {
+	for _, c := range p.seen.Site.Status.Conditions {
+		if c.Type == v1alpha1.ConditionStalled && c.Status == metav1.ConditionTrue {
+			p.refuse(c.Reason, fmt.Sprintf("Site %s: %s", p.c.Spec.Site, c.Message))
+			return false
+		}
+	}
+	return true
+}
+
+func targetIsThere(p *pass) bool {
+	if p.c.Spec.Target.Service == "" || p.seen.Target != nil {
+		return true
+	}
+	p.refuse(v1alpha1.ReasonTargetMissing, fmt.Sprintf("there is no services.assay.bench %q in namespace %s: create it, or use target.url", p.c.Spec.Target.Service, p.c.Namespace))
+	p.out.After = again
+	return false
+}
+
+// targetHasJob waits for the job of the target: the node finds the endpoint in its folder.
+func targetHasJob(p *pass) bool {
+	if p.c.Spec.Target.Service == "" {
+		return true
+	}
+	switch job := p.seen.TargetJob; {
+	case job == nil:
+		p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, fmt.Sprintf("waits for the SlurmJob of service %s", p.c.Spec.Target.Service))
+		p.out.After = again
+	case reconcile.JobOver(job):
+		p.refuse(v1alpha1.ReasonTargetMissing, fmt.Sprintf("service %s has ended: start it again", p.c.Spec.Target.Service))
+		p.out.After = again
+	default:
+		return true
+	}
+	return false
+}
+
+func doorIsOpen(p *pass) bool {
+	if p.seen.Closed == "" {
+		return true
+	}
+	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, fmt.Sprintf("waits for Site %s: %s", p.c.Spec.Site, p.seen.Closed))
+	p.out.After = again
+	return false
+}
+
+// formerIsGone removes the job of another spec first.
+func formerIsGone(p *pass) bool {
+	if len(p.seen.Children) == 0 {
+		return true
+	}
+	p.do(reconcile.Removal(p.seen.Children, reconcile.IsAbandoned(p.c))...)
+	p.waits(rundir.PhaseDraining, v1alpha1.ReasonProgressing, "waits until its former job is gone")
+	p.out.After = again
+	return false
+}
+
+func nameIsFree(p *pass) bool {
+	if len(p.c.Name) > maxName {
+		p.refuse(v1alpha1.ReasonInvalidParameters, fmt.Sprintf("the name of a LoadClient that no Benchmark owns has at most %d characters", maxName))
+		return false
+	}
+	if p.seen.Start.Run == "" {
+		p.refuse(v1alpha1.ReasonInvalidParameters, fmt.Sprintf("too many former runs named g%d of a LoadClient of this name are kept: remove some with assay prune", p.c.Generation))
+		return false
+	}
+	return true
+}
+
+// refuse stalls a LoadClient that cannot start.
+func (p *pass) refuse(reason, message string) {
+	p.c.Status.Phase = rundir.PhaseWaiting
+	p.cond.Stalled(reason, message)
+}
+
+// ownJob is the SlurmJob of a LoadClient of its own. Its target is a peer of another owner and run.
+func ownJob(c *v1alpha1.LoadClient, seen World) *v1alpha1.SlurmJob {
+	labels := ownLabels(c)
+	labels[v1alpha1.LabelRun] = seen.Start.Run
+	job := &v1alpha1.SlurmJob{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: c.Namespace, Name: "lc-" + c.Name + "-" + seen.Start.Run, Labels: labels,
+			Annotations:     map[string]string{v1alpha1.AnnotationSpecHash: specHash(c)},
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(c, v1alpha1.SchemeGroupVersion.WithKind(reconcile.KindLoadClient))},
+		},
+		Spec: v1alpha1.SlurmJobSpec{
+			Site: c.Spec.Site,
+			Run: v1alpha1.JobRun{
+				Owner: runOwner(c), Name: seen.Start.Run, FirstRepeat: 1,
+				Repeats: v1alpha1.Repeats{Count: 1, Restart: v1alpha1.RestartNone}, Seed: seen.Start.Seed, DeleteObjects: true,
+				TimeScale: v1alpha1.Decimal(c.Annotations[v1alpha1.AnnotationTimeScale]),
+			},
+			Components: []v1alpha1.ComponentReference{{Kind: reconcile.KindLoadClient, Name: c.Name}},
+		},
+	}
+	if t := seen.TargetJob; t != nil {
+		job.Spec.Run.Peers = []v1alpha1.PeerReference{{
+			ComponentReference: v1alpha1.ComponentReference{Kind: reconcile.KindService, Name: c.Spec.Target.Service},
+			Job:                t.Name, Owner: t.Spec.Run.Owner, Run: t.Spec.Run.Name,
+		}}
+	}
+	return job
+}
+
+// record is what the run directory keeps of the LoadClient.
+func record(c *v1alpha1.LoadClient, start Start) rundir.Record {
+	spec, err := json.Marshal(c.Spec)
+	if err != nil {
+		panic(err) // a struct of strings and numbers always marshals
+	}
+	return rundir.Record{
+		Version: rundir.Version, Kind: reconcile.KindLoadClient, Namespace: c.Namespace, Name: c.Name, UID: string(c.UID),
+		Run: start.Run, Seed: start.Seed, TimeScale: c.Annotations[v1alpha1.AnnotationTimeScale], Spec: spec,
+	}
+}

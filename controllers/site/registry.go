@@ -1,0 +1,205 @@
+package site
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/slurmbridge"
+	"assay.bench/slurmbridge/poll"
+)
+
+// Opener is one kind of door. internal/app gives them as a list that one can read.
+type Opener struct {
+	// Name of the kind, such as local or sim.
+	Name string
+	// Host says that it runs commands on the host of the control plane: refused unless that is allowed.
+	Host bool
+	// Matches says whether a spec asks for this kind.
+	Matches func(*v1alpha1.SiteSpec) bool
+	// Open opens the door. It may be called again after it failed.
+	Open func(ctx context.Context, site *v1alpha1.Site) (Opened, error)
+}
+
+// Opened is what an Opener made.
+type Opened struct {
+	Jobs  slurmbridge.Jobs
+	Files slurmbridge.Files
+	// Prober is nil where the door has none; then a list of the jobs is the probe.
+	Prober slurmbridge.Prober
+	// Node is the absolute path of assay-node on the site.
+	Node string
+	// Pace is how often the site may be asked.
+	Pace poll.Pace
+	// Close ends what Open began; nil for nothing.
+	Close func()
+}
+
+// Registry holds the open doors, with their credentials, in memory. It implements slurmbridge.Doors. A door stays open
+// until the last SlurmJob that needs it is gone, even when the Site went before.
+type Registry struct {
+	origin string
+	notify func(slurmbridge.Key)
+	now    func() time.Time
+
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu    sync.Mutex
+	doors map[types.NamespacedName]*entry
+}
+
+// entry is one site: the open door, and what the last looks through it told.
+type entry struct {
+	uid types.UID
+	// spec is what the door was opened with.
+	spec   doorSpec
+	open   bool
+	door   slurmbridge.Door
+	poller *poll.Poller
+	prober slurmbridge.Prober
+	stop   func()
+	looks  looks
+}
+
+// looks are times and answers of this process.
+type looks struct {
+	opened, probed, beaten, swept time.Time
+	// failed is why the door did not open or the last probe failed.
+	failed error
+	// sweepFailed says that the janitor could not look.
+	sweepFailed bool
+}
+
+// doorSpec is the part of a spec that a door depends on.
+type doorSpec struct {
+	jobs         v1alpha1.JobsDoor
+	workDir      string
+	pollInterval v1alpha1.Duration
+}
+
+func doorSpecOf(s *v1alpha1.SiteSpec) doorSpec {
+	return doorSpec{jobs: *s.Jobs.DeepCopy(), workDir: s.WorkDir, pollInterval: s.PollInterval}
+}
+
+// NewRegistry makes a registry for a control plane's origin. notify is called, and must not block, when a poll saw a
+// change of a key. Close ends every poll.
+func NewRegistry(origin string, notify func(slurmbridge.Key), now func() time.Time) *Registry {
+	r := &Registry{origin: origin, notify: notify, now: now, doors: map[types.NamespacedName]*entry{}}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// Door returns the open door of a Site, or an error that wraps slurmbridge.ErrNotOpen.
+func (r *Registry) Door(namespace, name string) (slurmbridge.Door, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.doors[types.NamespacedName{Namespace: namespace, Name: name}]
+	if e == nil || !e.open {
+		return slurmbridge.Door{}, fmt.Errorf("site %s/%s: %w", namespace, name, slurmbridge.ErrNotOpen)
+	}
+	return e.door, nil
+}
+
+// Poller returns the poll of an open Site; false when it is not open.
+func (r *Registry) Poller(namespace, name string) (*poll.Poller, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.doors[types.NamespacedName{Namespace: namespace, Name: name}]
+	if e == nil || !e.open {
+		return nil, false
+	}
+	return e.poller, true
+}
+
+// Close ends every poll and closes every door.
+func (r *Registry) Close() {
+	r.cancel()
+	for _, name := range r.names() {
+		r.shut(name)
+	}
+}
+
+// names of all doors, in order.
+func (r *Registry) names() []types.NamespacedName {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(r.doors), func(a, b types.NamespacedName) int {
+		if a.String() < b.String() {
+			return -1
+		}
+		return 1
+	})
+}
+
+// snapshot returns what is known of a site.
+func (r *Registry) snapshot(name types.NamespacedName) (entry, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.doors[name]
+	if e == nil {
+		return entry{}, false
+	}
+	return *e, true
+}
+
+// change calls f with the entry of a site, which it makes where there is none.
+func (r *Registry) change(name types.NamespacedName, f func(*entry)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.doors[name]
+	if e == nil {
+		e = &entry{}
+		r.doors[name] = e
+	}
+	f(e)
+}
+
+// unlock opens a door and starts its poll. An open door of before is shut first. An error is kept for the next look.
+func (r *Registry) unlock(ctx context.Context, site *v1alpha1.Site, o Opener) {
+	name := types.NamespacedName{Namespace: site.Namespace, Name: site.Name}
+	r.shut(name)
+	opened, err := o.Open(ctx, site)
+	if err != nil {
+		r.change(name, func(e *entry) {
+			*e = entry{uid: site.UID, spec: doorSpecOf(&site.Spec), looks: looks{probed: r.now(), failed: err}}
+		})
+		return
+	}
+	opened.Pace.ListFloor = max(opened.Pace.ListFloor, site.Spec.PollInterval.Or(0))
+	poller := poll.New(poll.Options{Jobs: opened.Jobs, Files: opened.Files, Pace: opened.Pace, Notify: r.notify, Now: r.now})
+	ctx, cancel := context.WithCancel(r.ctx)
+	var running sync.WaitGroup
+	running.Go(func() { poller.Run(ctx) })
+	r.change(name, func(e *entry) {
+		*e = entry{
+			uid: site.UID, spec: doorSpecOf(&site.Spec), open: true, poller: poller, prober: opened.Prober,
+			door: slurmbridge.Door{Jobs: opened.Jobs, Files: opened.Files, WorkDir: site.Spec.WorkDir, Origin: r.origin, Node: opened.Node},
+			stop: func() {
+				cancel()
+				running.Wait()
+				if opened.Close != nil {
+					opened.Close()
+				}
+			},
+			looks: looks{opened: r.now()},
+		}
+	})
+}
+
+// shut closes a door, if it is open, and drops what is known of the site.
+func (r *Registry) shut(name types.NamespacedName) {
+	r.mu.Lock()
+	e := r.doors[name]
+	delete(r.doors, name)
+	r.mu.Unlock()
+	if e != nil && e.stop != nil {
+		e.stop()
+	}
+}

@@ -1,0 +1,231 @@
+package slurmjob
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/controllers/reconcile"
+	"assay.bench/internal/rundir"
+	"assay.bench/slurmbridge"
+)
+
+// verdict is how an attempt ended.
+type verdict struct {
+	succeeded bool
+	// reason is the attempt's; conditions carry it too, or say why in the words of the API's outcomes.
+	reason, message string
+	// again says that the end was none of the benchmark's doing: another attempt may do better.
+	again bool
+}
+
+// ends reads how a job ended, once its files had time to appear.
+func ends(p *pass) bool {
+	a, j := p.attempt(), p.batch
+	if !p.settled() {
+		message := fmt.Sprintf("job %s is over; its last files are read", j.ID)
+		p.status.Phase = "Ending"
+		p.cond.False(v1alpha1.ConditionRunning, "Ending", message)
+		p.cond.Progressing("Ending", message)
+		p.again(min(time.Second, p.seen.patience.settle))
+		return true
+	}
+	p.status.Components = components(p.job, p.seen) // the last word is stored, however young the status is
+	if a.StartTime != nil {
+		p.cond.True(v1alpha1.ConditionScheduled, v1alpha1.ReasonRunning, fmt.Sprintf("job %s ran on %s", j.ID, reconcile.Clip(a.Nodes, 256)))
+	}
+	p.finish(judge(p, j))
+	return true
+}
+
+// settled says that nothing more is to be expected from the run directory.
+func (p *pass) settled() bool {
+	if p.seen.overFor >= p.seen.patience.settle {
+		return true
+	}
+	if p.attempt().StartTime == nil && p.seen.exit == nil && p.batch.Started.IsZero() {
+		return p.batch.Phase != slurmbridge.Succeeded // it never ran, so it never wrote
+	}
+	if !p.seen.read || p.seen.exit == nil {
+		return false
+	}
+	// A rank writes its last word before the job's script does, but a network file system may show it later.
+	return p.seen.exit.Code != rundir.ExitOK || p.seen.plan == nil || !slices.ContainsFunc(components(p.job, p.seen),
+		func(c v1alpha1.ComponentStatus) bool { return c.Exit == nil })
+}
+
+// witnessed is a job that only its exit.json tells of.
+func witnessed(a *v1alpha1.Attempt, exit *rundir.Exit) slurmbridge.Job {
+	j := slurmbridge.Job{ID: a.JobID, Key: slurmbridge.Key(a.Key), Cluster: a.Cluster, ExitCode: exit.Code, Phase: slurmbridge.Failed, Reason: v1alpha1.ReasonNonZeroExit}
+	if exit.Code == rundir.ExitOK {
+		j.Phase, j.Reason = slurmbridge.Succeeded, v1alpha1.ReasonCompleted
+	}
+	return j
+}
+
+// judge tells how a job ended: the site's doing first, then a person's or a limit's, then the components' own.
+func judge(p *pass, j slurmbridge.Job) verdict {
+	exit := p.seen.exit
+	exitReason, exitMessage := "", ""
+	if exit != nil {
+		exitReason, exitMessage = exit.Reason, exit.Message
+	}
+	failed := firstFailed(p)
+	switch {
+	case exitReason == rundir.ExitReasonRequeued, p.attempt().CancelTime != nil && j.Restarts > 0:
+		return verdict{again: true, reason: v1alpha1.ReasonRequeued, message: fmt.Sprintf("the batch system started job %s again, and a measurement is never resumed", j.ID)}
+	case j.Phase == slurmbridge.Interrupted:
+		return verdict{again: true, reason: word(j.Reason), message: fmt.Sprintf("the site ended job %s: %s", j.ID, says(j))}
+	case j.Reason == v1alpha1.ReasonTimeLimit, exitReason == rundir.ExitReasonTimeLimit:
+		return verdict{reason: v1alpha1.ReasonTimeLimit, message: fmt.Sprintf("job %s reached its time limit; what it measured until then is kept, marked truncated", j.ID)}
+	case j.Reason == v1alpha1.ReasonCancelled:
+		return verdict{reason: v1alpha1.ReasonCancelled, message: fmt.Sprintf("job %s was cancelled at the batch system", j.ID)}
+	case exitReason == rundir.ExitReasonClaimed:
+		return verdict{reason: word(exitReason), message: fmt.Sprintf("another job holds the folder %s; job %s did nothing", p.status.Directory, j.ID)}
+	case failed != nil:
+		return verdict{reason: word(failed.Exit.Reason), message: fmt.Sprintf("%s %s: %s", failed.Kind, failed.Name, sentence(failed.Exit))}
+	case exitReason == rundir.ExitReasonStopped:
+		return verdict{reason: word(exitReason), message: fmt.Sprintf("job %s was told to end", j.ID)}
+	case j.Phase != slurmbridge.Succeeded || exit != nil && exit.Code != rundir.ExitOK:
+		if exitReason != "" && exitReason != rundir.ExitReasonEnded {
+			return verdict{reason: word(exitReason), message: exitMessage}
+		}
+		return verdict{reason: word(orElse(j.Reason, v1alpha1.ReasonNonZeroExit)), message: fmt.Sprintf("job %s ended with exit code %d; job.log in %s says why", j.ID, j.ExitCode, p.status.Directory)}
+	}
+	if missing := withoutEnd(p); missing != "" {
+		return verdict{reason: v1alpha1.ReasonFailed, message: missing}
+	}
+	return verdict{succeeded: true, reason: v1alpha1.ReasonCompleted, message: fmt.Sprintf("job %s and all its components ended as planned", j.ID)}
+}
+
+// firstFailed is the component whose end explains the others': the first cause, else the first that follows from one.
+func firstFailed(p *pass) *v1alpha1.ComponentStatus {
+	var out *v1alpha1.ComponentStatus
+	for i := range p.status.Components {
+		c := &p.status.Components[i]
+		if c.Exit == nil || asPlanned(c.Exit) {
+			continue
+		}
+		if out == nil || badness(c.Exit) > badness(out.Exit) {
+			out = c
+		}
+	}
+	return out
+}
+
+// withoutEnd says what is missing from a job that claims to have ended well.
+func withoutEnd(p *pass) string {
+	switch {
+	case p.seen.planErr != nil:
+		return fmt.Sprintf("the job ended with exit code 0, but its plan cannot be read: %v", p.seen.planErr)
+	case p.seen.exit == nil:
+		return fmt.Sprintf("the job ended with exit code 0, but there is no exit.json in %s", p.status.Directory)
+	}
+	for i := range p.status.Components {
+		if c := &p.status.Components[i]; c.Exit == nil {
+			return fmt.Sprintf("the job ended with exit code 0, but %s %s wrote no end", c.Kind, c.Name)
+		}
+	}
+	return ""
+}
+
+func says(j slurmbridge.Job) string {
+	if j.Message != "" && j.Message != "None" {
+		return fmt.Sprintf("%s (%s)", j.State, reconcile.Clip(j.Message, 256))
+	}
+	return j.State
+}
+
+func sentence(e *v1alpha1.ComponentExit) string {
+	if e.Message != "" {
+		return e.Message
+	}
+	return fmt.Sprintf("ended with reason %s and exit code %d", e.Reason, e.Code)
+}
+
+func orElse(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}
+
+// begun says whether a component got past its waiting: a measurement may have started.
+func begun(list []v1alpha1.ComponentStatus) bool {
+	return slices.ContainsFunc(list, func(c v1alpha1.ComponentStatus) bool { return c.Heartbeat > 0 })
+}
+
+// endAttempt stores an end.
+func endAttempt(a *v1alpha1.Attempt, reason, message string) {
+	a.State, a.Reason, a.Message = v1alpha1.AttemptEnded, word(reason), reconcile.Clip(message, 1024)
+	a.Lookups, a.MissingSince = 0, nil
+}
+
+// finish ends the newest attempt, and either intends the next one or ends the object.
+func (p *pass) finish(v verdict) {
+	a := p.attempt()
+	endAttempt(a, v.reason, v.message)
+	p.do(Forget{Key: slurmbridge.Key(a.Key)})
+	if v.again && p.mayTryAgain(a) {
+		p.tryAgain(v)
+		return
+	}
+	p.status.Phase = "Failed"
+	if v.succeeded {
+		p.status.Phase = "Ended"
+	}
+	if a.JobID != "" {
+		p.cond.False(v1alpha1.ConditionRunning, word(v.reason), fmt.Sprintf("job %s is over", a.JobID))
+	}
+	p.event(!v.succeeded, "JobEnded", "End", fmt.Sprintf("%s: %s", word(v.reason), v.message))
+	status := metav1.ConditionFalse
+	if v.succeeded {
+		status = metav1.ConditionTrue
+	}
+	p.cond.Ended(status, outcome(v.reason), reconcile.Clip(v.message, 1024))
+	p.out.After = 0
+}
+
+// outcome turns an attempt's reason into a condition's: the API has words of its own for an end by a limit or by people.
+func outcome(reason string) string {
+	switch reason {
+	case v1alpha1.ReasonTimeLimit:
+		return v1alpha1.ReasonTimedOut
+	case v1alpha1.ReasonCancelled, rundir.ExitReasonStopped, rundir.ExitReasonAborted:
+		return v1alpha1.ReasonAborted
+	}
+	return word(reason)
+}
+
+// mayTryAgain says whether another attempt makes sense. A measurement is never resumed: the next attempt begins at the
+// first repeat. Components of the run in other jobs cannot go back with it, so then a job that began is not tried again.
+func (p *pass) mayTryAgain(a *v1alpha1.Attempt) bool {
+	if int(a.Number) >= maxAttempts || isDeleting(p.job) {
+		return false
+	}
+	return len(p.job.Spec.Run.Peers) == 0 || !begun(p.status.Components)
+}
+
+// The attempts that are made, and those that are kept.
+const (
+	maxAttempts  = 3
+	keptAttempts = 10
+)
+
+// tryAgain intends the next attempt, which begins from nothing.
+func (p *pass) tryAgain(v verdict) {
+	n := p.seen.next
+	p.event(true, "AttemptRetried", "Retry", fmt.Sprintf("attempt %d ended with %s; attempt %d begins anew: %s", n.number-1, word(v.reason), n.number, v.message))
+	p.status.Attempts = append(p.status.Attempts, intend(n.number, n.key, n.process, p.now))
+	if extra := len(p.status.Attempts) - keptAttempts; extra > 0 {
+		p.status.Attempts = p.status.Attempts[extra:]
+	}
+	p.status.Directory, p.status.Components = n.directory, nil
+	p.cond.Remove(v1alpha1.ConditionScheduled)
+	p.cond.Remove(v1alpha1.ConditionRunning)
+	p.toldIntended(reconcile.Clip(fmt.Sprintf("attempt %d follows one that ended with %s: %s", n.number, word(v.reason), v.message), 1024))
+	p.again(time.Millisecond)
+}

@@ -1,0 +1,136 @@
+package slurmjob
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/internal/rundir"
+)
+
+// credential turns a Secret into a file of secrets/. Secrets are read live: a cache of them would hold every Secret of
+// the cluster.
+func (k *Kind) credential(ctx context.Context, namespace, name string) ([]byte, error) {
+	var s corev1.Secret
+	err := k.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &s)
+	if apierrors.IsNotFound(err) {
+		return nil, waitsFor("waits for the Secret %s, which does not exist", name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("secret %s: %w", name, err)
+	}
+	c := rundir.Credential{Token: string(s.Data["token"]), Username: string(s.Data["username"]), Password: string(s.Data["password"])}
+	if c.Token == "" && (c.Username == "" || c.Password == "") {
+		return nil, &hindrance{blocked{stalled: true, reason: v1alpha1.ReasonInvalidParameters,
+			message: fmt.Sprintf("the Secret %s holds neither the key token nor the keys username and password: add them", name)}}
+	}
+	b, err := json.Marshal(c)
+	return append(b, '\n'), err
+}
+
+// repeatWindow is how many open repeats of a rank are looked at: more are never closed between two looks.
+const repeatWindow = 8
+
+// ranksOf calls f with every rank of the plan.
+func ranksOf(p *rundir.Plan, directory string, f func(component string, index, ranks int, folder string)) {
+	each := func(i int, name string, ranks int) {
+		for rank := range ranks {
+			f(name, i, rank, rundir.Rank(directory, name, rank))
+		}
+	}
+	for i, s := range p.Services {
+		each(i, s.Name, s.Ranks)
+	}
+	for i, c := range p.Clients {
+		each(i, c.Name, c.Ranks)
+	}
+}
+
+// pathsOf are the files to look at: all of them, or those that may still change. Without a plan it is the job's own end.
+func pathsOf(p *rundir.Plan, status v1alpha1.SlurmJobStatus, all bool) []string {
+	paths := []string{filepath.Join(status.Directory, rundir.ExitFile)}
+	if p == nil {
+		return paths
+	}
+	first, last := p.Repeats.First, p.Repeats.First+p.Repeats.Count-1
+	if !all {
+		first += leastDone(status.Components)
+		last = min(last, first+repeatWindow-1)
+	}
+	ranksOf(p, status.Directory, func(_ string, _, _ int, folder string) {
+		paths = append(paths, filepath.Join(folder, rundir.StatusFile), filepath.Join(folder, rundir.ExitFile))
+		for k := first; k <= last; k++ {
+			paths = append(paths, filepath.Join(rundir.Repeat(folder, k), rundir.ExitFile))
+		}
+	})
+	return paths
+}
+
+// leastDone is the number of repeats that every component closed.
+func leastDone(list []v1alpha1.ComponentStatus) int {
+	if len(list) == 0 {
+		return 0
+	}
+	least := list[0].RepeatsDone
+	for i := range list {
+		least = min(least, list[i].RepeatsDone)
+	}
+	return int(least)
+}
+
+// parseFiles reads what the node side wrote. A file that cannot be read says nothing, but for the job's own end.
+func parseFiles(p *rundir.Plan, directory string, files map[string][]byte) (*rundir.Exit, map[string][]rankSight) {
+	var exit *rundir.Exit
+	if b, ok := files[filepath.Join(directory, rundir.ExitFile)]; ok {
+		var err error
+		if exit, err = rundir.ParseExit(b); err != nil {
+			exit = &rundir.Exit{Reason: rundir.ExitReasonError, Code: rundir.ExitFailed, Message: err.Error()}
+		}
+	}
+	if p == nil {
+		return exit, nil
+	}
+	ranks := map[string][]rankSight{}
+	ranksOf(p, directory, func(name string, _, _ int, folder string) {
+		ranks[name] = append(ranks[name], parseRank(folder, p.Repeats, files))
+	})
+	return exit, ranks
+}
+
+func parseRank(folder string, repeats rundir.Repeats, files map[string][]byte) rankSight {
+	r := rankSight{repeats: map[int]*rundir.Exit{}}
+	if s, err := rundir.ParseStatus(files[filepath.Join(folder, rundir.StatusFile)]); err == nil {
+		r.status = s
+	}
+	if e, err := rundir.ParseExit(files[filepath.Join(folder, rundir.ExitFile)]); err == nil {
+		r.exit = e
+	}
+	for k := repeats.First; k < repeats.First+repeats.Count; k++ {
+		b, ok := files[filepath.Join(rundir.Repeat(folder, k), rundir.ExitFile)]
+		if !ok {
+			continue
+		}
+		if e, err := rundir.ParseExit(b); err == nil {
+			r.repeats[k] = e
+		}
+	}
+	return r
+}
+
+// isStarting says whether a component has yet to come to its work: then a faster look is worth it.
+func isStarting(list []v1alpha1.ComponentStatus) bool {
+	for i := range list {
+		switch cmp.Or(list[i].Phase, rundir.PhaseWaiting) {
+		case rundir.PhaseWaiting, rundir.PhaseStarting:
+			return true
+		}
+	}
+	return len(list) == 0
+}

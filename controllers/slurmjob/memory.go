@@ -1,0 +1,83 @@
+package slurmjob
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"assay.bench/internal/rundir"
+	"assay.bench/slurmbridge"
+)
+
+// memory is what this process knows and a new one finds out again: losing it costs time, never a job.
+type memory struct {
+	mu    sync.Mutex
+	byKey map[slurmbridge.Key]*note
+	queue workqueue.TypedRateLimitingInterface[ctrl.Request]
+}
+
+// note is what is remembered of one attempt.
+type note struct {
+	name     types.NamespacedName
+	answer   answer
+	writeErr error
+	doErr    error
+	// paths are the files that the poller looks at.
+	paths []string
+	plan  *rundir.Plan
+	lease lease
+	// overSince is when the job was first seen to be over.
+	overSince time.Time
+	// version of the object, and since when it is the newest.
+	version      string
+	versionSince time.Time
+}
+
+func newMemory() *memory { return &memory{byKey: map[slurmbridge.Key]*note{}} }
+
+// with calls f with the note of a key, which it makes where there is none.
+func (m *memory) with(key slurmbridge.Key, f func(*note)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.byKey[key]
+	if n == nil {
+		n = &note{}
+		m.byKey[key] = n
+	}
+	f(n)
+}
+
+// of returns a copy of the note of a key.
+func (m *memory) of(key slurmbridge.Key) note {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.byKey[key]; n != nil {
+		return *n
+	}
+	return note{}
+}
+
+func (m *memory) forget(key slurmbridge.Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byKey, key)
+}
+
+// wake puts the object that watches a key into the queue. It does not block.
+func (m *memory) wake(key slurmbridge.Key) {
+	m.mu.Lock()
+	n, queue := m.byKey[key], m.queue
+	m.mu.Unlock()
+	if n != nil && queue != nil && n.name.Name != "" {
+		queue.Add(ctrl.Request{NamespacedName: n.name})
+	}
+}
+
+func (m *memory) setQueue(q workqueue.TypedRateLimitingInterface[ctrl.Request]) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queue = q
+}

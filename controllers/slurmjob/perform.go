@@ -1,0 +1,133 @@
+package slurmjob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/controllers/reconcile"
+	"assay.bench/internal/rundir"
+	"assay.bench/slurmbridge"
+)
+
+// The effects of this controller. Each may be made again.
+type (
+	// WriteFiles writes First and then, if that went well, Last: when Last is there, all is.
+	WriteFiles struct {
+		Key         slurmbridge.Key
+		First, Last map[string][]byte
+	}
+	// Submit hands in a held job.
+	Submit struct {
+		Key    slurmbridge.Key
+		Script slurmbridge.Script
+	}
+	// Release lifts the hold of Submit.
+	Release struct {
+		Key slurmbridge.Key
+		ID  string
+	}
+	// Cancel ends a job.
+	Cancel struct {
+		Key slurmbridge.Key
+		ID  string
+	}
+	// WriteControl writes control.json: what is wanted, and a sequence that advances while we live.
+	WriteControl struct {
+		Key       slurmbridge.Key
+		Directory string
+		Lease     lease
+	}
+	// Forget drops what this process remembers of an attempt, and stops to look at it.
+	Forget struct{ Key slurmbridge.Key }
+)
+
+// Perform makes one effect. What a site answers is remembered for the next look, and is no error here: an answer is an
+// observation, and the next pass comes at the decision's own pace.
+func (k *Kind) Perform(ctx context.Context, job *v1alpha1.SlurmJob, e reconcile.Effect) error {
+	if forget, ok := e.(Forget); ok {
+		if poller, ok := k.Poller(job.Namespace, string(job.Spec.Site)); ok {
+			poller.Forget(forget.Key)
+		}
+		k.memory.forget(forget.Key)
+		return nil
+	}
+	door, err := k.Doors.Door(job.Namespace, string(job.Spec.Site))
+	if err != nil {
+		return err
+	}
+	poller, ok := k.Poller(job.Namespace, string(job.Spec.Site))
+	if !ok {
+		return slurmbridge.ErrNotOpen
+	}
+	switch e := e.(type) {
+	case WriteFiles:
+		err := writeBoth(ctx, door.Files, e)
+		k.memory.with(e.Key, func(n *note) { n.writeErr = err })
+	case Submit:
+		k.submit(ctx, door, e)
+		poller.Expect()
+		k.Wake(e.Key)
+	case Release:
+		k.done(ctx, e.Key, "release", e.ID, door.Jobs.Release(ctx, e.ID))
+		poller.Expect()
+	case Cancel:
+		k.done(ctx, e.Key, "cancel", e.ID, door.Jobs.Cancel(ctx, e.ID))
+		poller.Expect()
+	case WriteControl:
+		return k.writeControl(ctx, door.Files, e)
+	default:
+		return fmt.Errorf("slurmjob: no effect %T", e)
+	}
+	return nil
+}
+
+func writeBoth(ctx context.Context, files slurmbridge.Files, e WriteFiles) error {
+	if err := files.Write(ctx, e.First); err != nil {
+		return err
+	}
+	return files.Write(ctx, e.Last)
+}
+
+// submit keeps the answer, which may be that there is none.
+func (k *Kind) submit(ctx context.Context, door slurmbridge.Door, e Submit) {
+	err := door.Jobs.Submit(ctx, e.Key, e.Script)
+	k.memory.with(e.Key, func(n *note) {
+		switch {
+		case err == nil:
+			n.answer = answer{}
+		case errors.Is(err, slurmbridge.ErrRefused):
+			n.answer = answer{refused: err}
+		default:
+			n.answer = answer{uncertain: err}
+		}
+	})
+}
+
+// done keeps why a release or a cancel failed; the next pass tries again.
+func (k *Kind) done(ctx context.Context, key slurmbridge.Key, verb, id string, err error) {
+	if err != nil {
+		err = fmt.Errorf("%s of job %s failed: %w", verb, id, err)
+		log.FromContext(ctx).Info("effect failed", "verb", verb, "job", id, "error", err.Error())
+	}
+	k.memory.with(key, func(n *note) { n.doErr = err })
+}
+
+// writeControl is best effort: a node obeys control.json and never needs it.
+func (k *Kind) writeControl(ctx context.Context, files slurmbridge.Files, e WriteControl) error {
+	content, err := controlJSON(e.Lease)
+	if err != nil {
+		return err
+	}
+	err = files.Write(ctx, map[string][]byte{filepath.Join(e.Directory, rundir.ControlFile): content})
+	if err != nil {
+		log.FromContext(ctx).Info("control.json was not written", "directory", e.Directory, "error", err.Error())
+		return nil
+	}
+	k.memory.with(e.Key, func(n *note) { n.lease = e.Lease })
+	return nil
+}

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+
+	"assay.bench/internal/app/state"
+)
+
+// managerFlags are the flags of assay manager.
+type managerFlags struct {
+	allowHost, leaderElect bool
+	metrics, probes        string
+	kubeconfig             string
+}
+
+func newManagerCommand(o *OS) *cobra.Command {
+	var flags managerFlags
+	c := &cobra.Command{
+		Use:   "manager",
+		Short: "Run the controllers against a cluster",
+		Long: `manager runs the controllers against the cluster of --kubeconfig, of KUBECONFIG, or of the pod that it runs in.
+The resource definitions must be there: apply config/crd first.
+Sites that run commands on this host are refused with HostAccessRefused, unless --allow-host-sites is given.`,
+		Example: "  assay manager --leader-elect",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runManager(c.Context(), o, flags)
+		},
+	}
+	c.Flags().BoolVar(&flags.allowHost, "allow-host-sites", false, "let Sites run commands on this host; whoever may make a Site may then run anything here")
+	c.Flags().BoolVar(&flags.leaderElect, "leader-elect", false, "be active only while holding the lease")
+	c.Flags().StringVar(&flags.metrics, "metrics-bind-address", "0", "address of the metrics; 0 for none")
+	c.Flags().StringVar(&flags.probes, "health-probe-bind-address", "0", "address of /healthz and /readyz; 0 for none")
+	c.Flags().StringVar(&flags.kubeconfig, "kubeconfig", "", "kubeconfig of the cluster")
+	return c
+}
+
+func runManager(ctx context.Context, o *OS, flags managerFlags) error {
+	if flags.kubeconfig != "" {
+		if err := os.Setenv("KUBECONFIG", flags.kubeconfig); err != nil {
+			return fmt.Errorf("--kubeconfig: %w", err)
+		}
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return usage(fmt.Errorf("no cluster: %w", err))
+	}
+	log := logr.FromSlogHandler(slog.NewJSONHandler(o.Stderr, nil))
+	ctrl.SetLogger(log)
+	c, err := newClient(config)
+	if err != nil {
+		return err
+	}
+	// One origin for each cluster: a manager that moves to another node stays the same control plane.
+	system := &corev1.Namespace{}
+	if err := c.Get(ctx, types.NamespacedName{Name: "kube-system"}, system); err != nil {
+		return fmt.Errorf("read the namespace kube-system, whose UID names this cluster: %w", err)
+	}
+	root, err := state.Root(o.Env, o.Home, o.UID)
+	if err != nil && flags.allowHost {
+		return err
+	}
+	mgr, registry, err := newManager(o, config, managerOptions{
+		origin: string(system.UID), jobsDir: filepath.Join(root, "clusters", string(system.UID), "jobs"),
+		allowHost: flags.allowHost, metrics: flags.metrics, probes: flags.probes, leaderElection: flags.leaderElect, log: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer registry.Close()
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
+		return fmt.Errorf("start the controllers: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	signals := make(chan os.Signal, 1)
+	defer o.Notify(signals, endSignals()...)()
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return mgr.Start(ctx)
+}

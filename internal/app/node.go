@@ -1,0 +1,44 @@
+package app
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// stageNode puts the assay-node program below a work folder on this host, under its SHA-256, so that a job goes on with
+// the program that it began with. It returns the program's path.
+func stageNode(o *OS, workDir string) (string, error) {
+	program, err := nodeProgram(o)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(program)
+	dir := filepath.Join(workDir, "bin", hex.EncodeToString(sum[:]))
+	path := filepath.Join(dir, "assay-node")
+	if info, err := os.Stat(path); err == nil && info.Size() == int64(len(program)) {
+		return path, nil
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("stage assay-node: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("stage assay-node: %w", err)
+	}
+	fresh, err := os.CreateTemp(dir, ".assay-node-*")
+	if err != nil {
+		return "", fmt.Errorf("stage assay-node: %w", err)
+	}
+	_, writeErr := fresh.Write(program)
+	err = errors.Join(writeErr, fresh.Chmod(0o700), fresh.Close())
+	if err == nil {
+		err = os.Rename(fresh.Name(), path)
+	}
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("stage assay-node: %w", err), os.Remove(fresh.Name()))
+	}
+	return path, nil
+}

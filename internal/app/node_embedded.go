@@ -1,0 +1,33 @@
+//go:build embednode
+
+package app
+
+import (
+	"bytes"
+	"compress/gzip"
+	"embed"
+	"fmt"
+	"io"
+	"runtime"
+)
+
+//go:embed nodebin/*.gz
+var nodePrograms embed.FS
+
+// nodeProgram is the assay-node that was built with this program, for this machine's architecture.
+func nodeProgram(*OS) ([]byte, error) {
+	name := "nodebin/assay-node-linux-" + runtime.GOARCH + ".gz"
+	packed, err := nodePrograms.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("this program holds no assay-node for %s: %w", runtime.GOARCH, err)
+	}
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return b, r.Close()
+}

@@ -1,0 +1,184 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/controllers/site"
+	"assay.bench/internal/app/recipe"
+	"assay.bench/internal/app/state"
+	"assay.bench/internal/controlplane"
+)
+
+// plane is a control plane that a command works with: one that runs in this process, or a standing one that it only
+// talks to.
+type plane struct {
+	folder state.Folder
+	client client.Client
+	// owned says that the control plane runs in this process; the rest is set only then.
+	owned    bool
+	log      io.Closer
+	server   *controlplane.Server
+	registry *site.Registry
+	// cancel ends the controllers, which then close ended; failed gets why they ended by themselves.
+	cancel context.CancelFunc
+	ended  chan struct{}
+	failed chan error
+}
+
+// openServer starts the API server of a state folder, without controllers.
+func openServer(ctx context.Context, o *OS, folder state.Folder) (*plane, error) {
+	file, err := os.OpenFile(folder.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	log := logr.FromSlogHandler(slog.NewJSONHandler(file, nil))
+	ctrl.SetLogger(log)
+	server, err := controlplane.Start(ctx, controlplane.Options{StateDir: folder.Plane(), TempDir: os.TempDir(), Log: log, Now: o.Now})
+	if err != nil {
+		return nil, errors.Join(inUse(folder, err), file.Close())
+	}
+	p := &plane{folder: folder, owned: true, log: file, server: server}
+	if p.client, err = newClient(server.Config()); err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	return p, nil
+}
+
+// inUse says who holds the folder and how to reach it.
+func inUse(folder state.Folder, err error) error {
+	var held *controlplane.InUseError
+	if !errors.As(err, &held) {
+		return fmt.Errorf("start the control plane: %w", err)
+	}
+	return usage(fmt.Errorf("%w: use export KUBECONFIG=%s to talk to it", held, shellQuote(folder.Kubeconfig())))
+}
+
+// openPlane starts the API server and the controllers of a state folder.
+func openPlane(ctx context.Context, o *OS, folder state.Folder) (*plane, error) {
+	p, err := openServer(ctx, o, folder)
+	if err != nil {
+		return nil, err
+	}
+	folder.Info.Host, folder.Info.PID = o.Host, o.PID
+	p.folder = folder
+	if err := folder.Save(); err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	mgr, registry, err := newManager(o, p.server.Config(), managerOptions{
+		origin: folder.Info.Origin, jobsDir: folder.Jobs(), stateDir: folder.Path, allowHost: true,
+		metrics: "0", probes: "0", log: ctrl.Log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	p.registry = registry
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p.cancel, p.ended, p.failed = cancel, make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(p.ended)
+		if err := mgr.Start(running); err != nil {
+			p.failed <- fmt.Errorf("the controllers ended: %w", err)
+		}
+	}()
+	return p, nil
+}
+
+// standingPlane talks to the control plane of a context.
+func standingPlane(_ context.Context, o *OS, root, name string) (*plane, error) {
+	folder, found, err := state.Standing(root, name)
+	if err != nil {
+		return nil, err
+	}
+	if !found || !folder.Running() {
+		return nil, usage(fmt.Errorf("the control plane %q is not up: start it with assay up --context %s", name, name))
+	}
+	return connect(folder)
+}
+
+// connect talks to a running control plane.
+func connect(folder state.Folder) (*plane, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", folder.Kubeconfig())
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig of %s: %w", folder.Short(), err)
+	}
+	config.QPS, config.Burst = 50, 100
+	c, err := newClient(rest.AddUserAgent(config, "assay"))
+	if err != nil {
+		return nil, err
+	}
+	return &plane{folder: folder, client: c}, nil
+}
+
+// stopWithin is how long the control plane may take to end.
+const stopWithin = 20 * time.Second
+
+// stop ends controllers, API server and etcd, in this order, and leaves the state. Jobs go on.
+func (p *plane) stop() error {
+	if !p.owned {
+		return nil
+	}
+	if p.cancel != nil {
+		p.cancel()
+		<-p.ended
+		p.registry.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	return errors.Join(p.server.Stop(ctx), p.log.Close())
+}
+
+// close ends the control plane and removes its state: nothing is left that needs it.
+func (p *plane) close() error {
+	if !p.owned {
+		return nil
+	}
+	if err := p.stop(); err != nil {
+		return err
+	}
+	return p.folder.Remove()
+}
+
+// ensureLocalSite makes the Site of this machine in every namespace where a benchmark asks for it and the recipe has
+// none; without objects in the default namespace.
+func (p *plane) ensureLocalSite(ctx context.Context, objects []recipe.Object) error {
+	for _, namespace := range localNamespaces(objects) {
+		s := &v1alpha1.Site{}
+		s.Namespace, s.Name = namespace, localSite
+		s.Spec.Jobs.Local = &v1alpha1.LocalDoor{}
+		s.Spec.WorkDir = p.folder.Work()
+		if err := p.client.Create(ctx, s); client.IgnoreAlreadyExists(err) != nil {
+			return fmt.Errorf("make the Site %s/%s: %w", namespace, localSite, err)
+		}
+	}
+	return nil
+}
+
+func localNamespaces(objects []recipe.Object) []string {
+	if objects == nil {
+		return []string{defaultNamespace}
+	}
+	var out []string
+	seen := map[string]bool{}
+	for _, o := range objects {
+		bm, err := benchmarkOf(o)
+		if err != nil || bm == nil || string(bm.Spec.Site) != localSite || siteOf(objects, bm) != nil || seen[bm.Namespace] {
+			continue
+		}
+		seen[bm.Namespace] = true
+		out = append(out, bm.Namespace)
+	}
+	return out
+}

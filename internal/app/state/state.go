@@ -1,0 +1,221 @@
+// Package state keeps the folders of control planes: one for each, on local disk, named by its origin.
+//
+//	<root>/<origin8>/
+//	  assay.json     what this control plane is: see Info
+//	  plane/         the embedded API server and its kubeconfig
+//	  jobs/          the records of local jobs
+//	  work/          the work folder of the default local site
+//	  assay.log      the log
+package state
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"assay.bench/slurmbridge"
+)
+
+// Kinds of control plane.
+const (
+	// KindRun belongs to one assay run.
+	KindRun = "run"
+	// KindUp stands until assay down.
+	KindUp = "up"
+)
+
+// Info says what a control plane is.
+type Info struct {
+	Origin  string    `json:"origin"`
+	Kind    string    `json:"kind"`
+	Context string    `json:"context,omitempty"`
+	Created time.Time `json:"created"`
+	// Host and PID of the process that made it or opened it last.
+	Host string `json:"host"`
+	PID  int    `json:"pid"`
+	// Files and Output of a run, absolute, so that attach can finish it.
+	Files  []string `json:"files,omitempty"`
+	Output string   `json:"output,omitempty"`
+	// Benchmarks of a run, as namespace/name.
+	Benchmarks []string `json:"benchmarks,omitempty"`
+}
+
+// Folder is the state of one control plane.
+type Folder struct {
+	Path string
+	Info Info
+}
+
+// Plane, Jobs, Work and Log are paths in the folder.
+func (f Folder) Plane() string { return filepath.Join(f.Path, "plane") }
+
+// Jobs holds the records of local jobs.
+func (f Folder) Jobs() string { return filepath.Join(f.Path, "jobs") }
+
+// Work is the work folder of the default local site.
+func (f Folder) Work() string { return filepath.Join(f.Path, "work") }
+
+// Log is the log of the control plane.
+func (f Folder) Log() string { return filepath.Join(f.Path, "assay.log") }
+
+// Kubeconfig is the way in for kubectl.
+func (f Folder) Kubeconfig() string { return filepath.Join(f.Plane(), "kubeconfig") }
+
+// Short is the origin's first 8 digits: how people name a control plane.
+func (f Folder) Short() string { return slurmbridge.Origin8(f.Info.Origin) }
+
+const infoFile = "assay.json"
+
+// Root is where control planes of a user live: $XDG_STATE_HOME/assay, else ~/.local/state/assay; below /var/tmp when
+// that is on a network file system, where etcd must not run.
+func Root(env func(string) string, home string, uid int) (string, error) {
+	base := env("XDG_STATE_HOME")
+	if base == "" {
+		if home == "" {
+			return "", errors.New("HOME is not set: set it, or XDG_STATE_HOME")
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	if !filepath.IsAbs(base) {
+		return "", fmt.Errorf("XDG_STATE_HOME=%s is not an absolute path", base)
+	}
+	if onNetwork(base) {
+		return fmt.Sprintf("/var/tmp/assay-%d", uid), nil
+	}
+	return filepath.Join(base, "assay"), nil
+}
+
+// onNetwork looks at the nearest folder that exists.
+func onNetwork(path string) bool {
+	var s unix.Statfs_t
+	for unix.Statfs(path, &s) != nil {
+		parent := filepath.Dir(path)
+		if parent == path {
+			return false
+		}
+		path = parent
+	}
+	// Magic numbers of statfs(2), and those of Lustre, GPFS and BeeGFS.
+	return slices.Contains([]int64{
+		unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC,
+		unix.AFS_SUPER_MAGIC, unix.V9FS_MAGIC, 0x0bd00bd0, 0x47504653, 0x19830326,
+	}, int64(s.Type))
+}
+
+// Create makes the folder of a new control plane with a random origin.
+func Create(root string, info Info) (Folder, error) {
+	var random [16]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return Folder{}, fmt.Errorf("random origin: %w", err)
+	}
+	info.Origin = hex.EncodeToString(random[:])
+	f := Folder{Path: filepath.Join(root, slurmbridge.Origin8(info.Origin)), Info: info}
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return f, fmt.Errorf("state folder: %w: set XDG_STATE_HOME to a folder on a local disk that you may write to", err)
+	}
+	if err := os.Mkdir(f.Path, 0o700); err != nil {
+		return f, fmt.Errorf("state folder: %w", err)
+	}
+	return f, f.Save()
+}
+
+// Save writes assay.json by rename.
+func (f Folder) Save() error {
+	b, err := json.MarshalIndent(f.Info, "", "  ")
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	path := filepath.Join(f.Path, infoFile)
+	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	return nil
+}
+
+// Open reads the folder of a control plane.
+func Open(path string) (Folder, error) {
+	f := Folder{Path: path}
+	b, err := os.ReadFile(filepath.Join(path, infoFile))
+	if err != nil {
+		return f, fmt.Errorf("state folder: %w", err)
+	}
+	if err := json.Unmarshal(b, &f.Info); err != nil {
+		return f, fmt.Errorf("state folder %s: %w", path, err)
+	}
+	if slurmbridge.Origin8(f.Info.Origin) != filepath.Base(path) {
+		return f, fmt.Errorf("state folder %s: assay.json speaks of origin %q", path, f.Info.Origin)
+	}
+	return f, nil
+}
+
+// List returns the control planes of a root, the oldest first. A folder that cannot be read is left out.
+func List(root string) ([]Folder, error) {
+	entries, err := os.ReadDir(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	var out []Folder
+	for _, e := range entries {
+		if f, err := Open(filepath.Join(root, e.Name())); err == nil {
+			out = append(out, f)
+		}
+	}
+	slices.SortFunc(out, func(a, b Folder) int { return a.Info.Created.Compare(b.Info.Created) })
+	return out, nil
+}
+
+// Find returns the control plane whose origin begins with the digits.
+func Find(root, digits string) (Folder, error) {
+	list, err := List(root)
+	if err != nil {
+		return Folder{}, err
+	}
+	var found []Folder
+	for _, f := range list {
+		if digits != "" && strings.HasPrefix(f.Info.Origin, digits) {
+			found = append(found, f)
+		}
+	}
+	if len(found) != 1 {
+		return Folder{}, fmt.Errorf("%d control planes begin with %q: see assay attach", len(found), digits)
+	}
+	return found[0], nil
+}
+
+// Standing returns the control plane of assay up with this context.
+func Standing(root, context string) (f Folder, found bool, err error) {
+	list, err := List(root)
+	if err != nil {
+		return Folder{}, false, err
+	}
+	for _, f := range list {
+		if f.Info.Kind == KindUp && f.Info.Context == context {
+			return f, true, nil
+		}
+	}
+	return Folder{}, false, nil
+}
+
+// Remove deletes the folder of a control plane whose jobs are gone.
+func (f Folder) Remove() error {
+	if err := os.RemoveAll(f.Path); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	return nil
+}

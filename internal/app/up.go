@@ -1,0 +1,239 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/internal/app/state"
+)
+
+// defaultContext names the standing control plane where no --context is given.
+const defaultContext = "default"
+
+func newUp(o *OS) *cobra.Command {
+	var name string
+	var foreground bool
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Start a standing control plane and print how kubectl reaches it",
+		Long: `up starts a control plane in the background and prints a line for the shell. It keeps its objects until
+assay prune, and runs until assay down. There is one for each --context.`,
+		Example: `  eval "$(assay up)"
+  assay kubectl apply -f recipes/quickstart.yaml
+  assay kubectl get bm -w`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			root, err := state.Root(o.Env, o.Home, o.UID)
+			if err != nil {
+				return err
+			}
+			if foreground {
+				return upForeground(c.Context(), o, root, name)
+			}
+			return upBackground(o, root, name)
+		},
+	}
+	c.Flags().StringVar(&name, "context", defaultContext, "name of the control plane")
+	c.Flags().BoolVar(&foreground, "foreground", false, "stay in the foreground until a signal")
+	return c
+}
+
+// readyFile appears in the state folder once controllers run; it holds the process id.
+const readyFile = "ready"
+
+// upForeground runs the control plane until a signal.
+func upForeground(ctx context.Context, o *OS, root, name string) error {
+	folder, found, err := state.Standing(root, name)
+	if err != nil {
+		return err
+	}
+	if !found {
+		folder, err = state.Create(root, state.Info{Kind: state.KindUp, Context: name, Created: o.Now(), Host: o.Host, PID: o.PID})
+		if err != nil {
+			return err
+		}
+	}
+	p, err := openPlane(ctx, o, folder)
+	if err != nil {
+		return err
+	}
+	if err := p.ensureLocalSite(ctx, nil); err != nil {
+		return errors.Join(err, p.stop())
+	}
+	ready := filepath.Join(folder.Path, readyFile)
+	if err := os.WriteFile(ready, fmt.Appendf(nil, "%d\n", o.PID), 0o600); err != nil {
+		return errors.Join(err, p.stop())
+	}
+	printExport(o, folder)
+	signals := make(chan os.Signal, 1)
+	defer o.Notify(signals, endSignals()...)()
+	var failed error
+	select {
+	case <-signals:
+	case failed = <-p.failed:
+	}
+	return errors.Join(failed, os.Remove(ready), p.stop())
+}
+
+func printExport(o *OS, folder state.Folder) {
+	fmt.Fprintf(o.Stdout, "export KUBECONFIG=%s\n", shellQuote(folder.Kubeconfig()))
+}
+
+// startWithin is how long a control plane may take to start on a busy machine.
+const startWithin = 2 * time.Minute
+
+// upBackground starts upForeground as a process of its own and waits until it is ready.
+func upBackground(o *OS, root, name string) error {
+	folder, found, err := state.Standing(root, name)
+	if err != nil {
+		return err
+	}
+	if found && folder.Running() {
+		return usage(fmt.Errorf("the control plane %q is up already (process %d on %s): export KUBECONFIG=%s, or end it with assay down --context %s",
+			name, folder.Info.PID, folder.Info.Host, shellQuote(folder.Kubeconfig()), name))
+	}
+	if !found {
+		folder, err = state.Create(root, state.Info{Kind: state.KindUp, Context: name, Created: o.Now(), Host: o.Host, PID: o.PID})
+		if err != nil {
+			return err
+		}
+	}
+	ready := filepath.Join(folder.Path, readyFile)
+	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	if err := startDetached(o, folder, name, ready); err != nil {
+		return err
+	}
+	printExport(o, folder)
+	fmt.Fprintf(o.Stderr, "assay: control plane %q is up; assay down ends it\n", name)
+	return nil
+}
+
+// startDetached starts the process in a session of its own, so that it outlives the terminal.
+func startDetached(o *OS, folder state.Folder, name, ready string) error {
+	log, err := os.OpenFile(folder.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	defer log.Close()
+	from, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	child := exec.Command(o.Executable, "up", "--foreground", "--context", name)
+	child.Stdout, child.Stderr, child.Dir = log, log, "/"
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := child.Start(); err != nil {
+		return fmt.Errorf("start the control plane: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	deadline := time.After(startWithin)
+	for {
+		if fileExists(ready) {
+			return nil
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("the control plane ended while it started (%v):\n%s", err, tail(folder.Log(), from))
+		case <-deadline:
+			return errors.Join(fmt.Errorf("the control plane did not start within %s: see %s", startWithin, folder.Log()), child.Process.Kill())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// tail is what a log grew by since an offset, its last lines.
+func tail(path string, from int64) string {
+	const most = 4096
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	b = b[min(from, int64(len(b))):]
+	return string(b[max(0, len(b)-most):])
+}
+
+func newDown(o *OS) *cobra.Command {
+	var name string
+	var drain, leave bool
+	c := &cobra.Command{
+		Use:   "down",
+		Short: "End the standing control plane",
+		Long: `down ends the control plane that assay up started. Its objects stay for the next assay up.
+While jobs run it refuses: --drain deletes the benchmarks first and waits until their jobs are gone, --leave lets the
+jobs go on by themselves; the next assay up takes them up again.`,
+		Example: "  assay down --drain",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return down(c.Context(), o, name, drain, leave)
+		},
+	}
+	c.Flags().StringVar(&name, "context", defaultContext, "name of the control plane")
+	c.Flags().BoolVar(&drain, "drain", false, "delete the benchmarks and wait until their jobs are gone")
+	c.Flags().BoolVar(&leave, "leave", false, "let running jobs go on by themselves")
+	c.MarkFlagsMutuallyExclusive("drain", "leave")
+	return c
+}
+
+func down(ctx context.Context, o *OS, name string, drain, leave bool) error {
+	root, err := state.Root(o.Env, o.Home, o.UID)
+	if err != nil {
+		return err
+	}
+	folder, found, err := state.Standing(root, name)
+	if err != nil {
+		return err
+	}
+	if !found || !folder.Running() {
+		fmt.Fprintf(o.Stderr, "assay: the control plane %q is not up\n", name)
+		return nil
+	}
+	if !leave {
+		if err := endJobs(ctx, o, folder, drain); err != nil {
+			return err
+		}
+	}
+	if err := folder.Terminate(startWithin); err != nil {
+		return err
+	}
+	fmt.Fprintf(o.Stderr, "assay: the control plane %q is down\n", name)
+	return nil
+}
+
+// endJobs refuses while jobs run, or deletes what runs them.
+func endJobs(ctx context.Context, o *OS, folder state.Folder, drain bool) error {
+	p, err := connect(folder)
+	if err != nil {
+		return err
+	}
+	if drain {
+		return drainAll(ctx, o, p.client, goneWithin)
+	}
+	var jobs v1alpha1.SlurmJobList
+	if err := p.client.List(ctx, &jobs); err != nil {
+		return fmt.Errorf("look for running jobs: %w", err)
+	}
+	running := 0
+	for _, j := range jobs.Items {
+		if !meta.IsStatusConditionTrue(j.Status.Conditions, v1alpha1.ConditionComplete) {
+			running++
+		}
+	}
+	if running > 0 {
+		return usage(fmt.Errorf("%d jobs run: use --drain to end them, or --leave to let them go on", running))
+	}
+	return nil
+}

@@ -1,0 +1,355 @@
+package controlplane_test
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/config/crd"
+)
+
+// place is where a piece of YAML is put to make an object: kind, base of the piece, and its path in the object.
+type place struct {
+	kind string
+	path string
+	make func(piece map[string]any) map[string]any
+}
+
+const (
+	baseService = `{command: {argv: [sleep, "1"]}}`
+	baseClient  = `{target: {url: "http://x"}, inference: {inputTokens: {fixed: 1}, outputTokens: {fixed: 1}},
+	  closedLoop: {concurrency: 4}, duration: 1s}`
+	baseBenchmark = `{site: here, services: [{name: s, command: {argv: [sleep, "1"]}}], clients: [{name: c,
+	  target: {service: s}, inference: {inputTokens: {fixed: 1}, outputTokens: {fixed: 1}},
+	  closedLoop: {concurrency: 1}, duration: 1s}]}`
+	baseSite = `{workDir: /tmp/x, jobs: {local: {}}}`
+)
+
+func inSpec(t *testing.T, kind, base string) []place {
+	return []place{{kind, "spec", func(p map[string]any) map[string]any {
+		return map[string]any{"spec": merge(parse(t, base), p)}
+	}}}
+}
+
+// inService puts parameters into a Service and into a service of a Benchmark.
+func inService(t *testing.T) []place {
+	return append(inSpec(t, "Service", baseService), place{"Benchmark", "spec.services[0]", func(p map[string]any) map[string]any {
+		service := merge(parse(t, baseService), p)
+		service["name"] = "s"
+		spec := parse(t, baseBenchmark)
+		spec["services"] = []any{service}
+		return map[string]any{"spec": spec}
+	}})
+}
+
+// inClient puts parameters into a LoadClient and into a client of a Benchmark.
+func inClient(t *testing.T) []place {
+	return append(inSpec(t, "LoadClient", baseClient), place{"Benchmark", "spec.clients[0]", func(p map[string]any) map[string]any {
+		c := merge(parse(t, baseClient), p)
+		c["name"] = "c"
+		spec := parse(t, baseBenchmark)
+		spec["clients"] = []any{c}
+		return map[string]any{"spec": spec}
+	}})
+}
+
+// ruleCase is a CEL rule, known by its message, with a piece of YAML that passes and one that it refuses.
+type ruleCase struct {
+	reason     string
+	message    string
+	field      string // of the refusal, below the path of the place
+	in         func(*testing.T) []place
+	pass, fail string
+}
+
+func spec(kind, base string) func(*testing.T) []place {
+	return func(t *testing.T) []place { return inSpec(t, kind, base) }
+}
+
+var ruleCases = []ruleCase{
+	{
+		reason: "two engines are ambiguous", message: "name exactly one engine of command, llmsim",
+		in: inService, pass: `{command: null, llmsim: {}}`, fail: `{llmsim: {}}`,
+	},
+	{
+		reason: "no engine runs nothing", message: "name exactly one engine of command, llmsim",
+		in: inService, pass: `{}`, fail: `{command: null}`,
+	},
+	{
+		reason: "the simulator runs in assay-node", message: "llmsim is built in and takes no image", field: ".image",
+		in: inService, pass: `{image: {uri: /x.sif}}`, fail: `{command: null, llmsim: {}, image: {uri: /x.sif}}`,
+	},
+	{
+		reason: "a typo in a probe's port would wait for ever", message: "a probe names a port that is not in ports", field: ".command.probes",
+		in:   inService,
+		pass: `{command: {argv: [a], ports: [{name: http}], probes: [{port: http, tcp: {}}]}}`,
+		fail: `{command: {argv: [a], ports: [{name: http}], probes: [{port: htpp, tcp: {}}]}}`,
+	},
+	{
+		reason: "without ports no name is one of them", message: "a probe names a port that is not in ports", field: ".command.probes",
+		in:   inService,
+		pass: `{command: {argv: [a], probes: [{exec: {argv: [a]}}]}}`,
+		fail: `{command: {argv: [a], probes: [{port: http, tcp: {}}]}}`,
+	},
+	{
+		reason: "a probe asks one question", message: "name exactly one of http, tcp, exec, model, token", field: ".command.probes[0]",
+		in:   inService,
+		pass: `{command: {argv: [a], probes: [{tcp: {}}]}}`, fail: `{command: {argv: [a], probes: [{tcp: {}, http: {path: /}}]}}`,
+	},
+	{
+		reason: "a relative path means another file on each node", message: "use an absolute path of a SIF, or docker://, oci:// or library://", field: ".image.uri",
+		in: inService, pass: `{image: {uri: /a/x.sif}}`,
+		fail: `{image: {uri: x.sif, digest: "sha256:` + strings.Repeat("0", 64) + `"}}`,
+	},
+	{
+		reason: "a tag is not a version", message: "an image from a registry needs its digest", field: ".image.digest",
+		in:   inService,
+		pass: `{image: {uri: "docker://a/b", digest: "sha256:` + strings.Repeat("0", 64) + `"}}`, fail: `{image: {uri: "docker://a/b"}}`,
+	},
+	{
+		reason: "one workload a client", message: "name exactly one workload of inference",
+		in: inClient, pass: `{}`, fail: `{inference: null}`,
+	},
+	{
+		reason: "one pace a client", message: "name exactly one pace of closedLoop, openLoop",
+		in: inClient, pass: `{closedLoop: null, openLoop: {rate: "2"}}`, fail: `{openLoop: {rate: "2"}}`,
+	},
+	{
+		reason: "an instance without a request measures nothing", field: ".closedLoop.concurrency",
+		message: "concurrency is the total over all instances and cannot be below instances",
+		in:      inClient, pass: `{instances: 4}`, fail: `{instances: 5}`,
+	},
+	{
+		reason: "other schemes are not spoken", message: "use http:// or https://", field: ".target.url",
+		in: inClient, pass: `{target: {url: "https://x"}}`, fail: `{target: {url: "ftp://x"}}`,
+	},
+	{
+		reason: "one target a client", message: "name exactly one of service, url", field: ".target",
+		in: inClient, pass: `{target: {url: "http://x"}}`, fail: `{target: {service: s, url: "http://x"}}`,
+	},
+	{
+		reason: "a service has credentials of its own", message: "credentials go with url; a service has its own", field: ".target.credentials",
+		in:   inClient,
+		pass: `{target: {url: "http://x", credentials: {name: a}}}`, fail: `{target: {url: null, service: s, credentials: {name: a}}}`,
+	},
+	{
+		reason: "one distribution a length", message: "name exactly one of fixed, uniform", field: ".inference.inputTokens",
+		in:   inClient,
+		pass: `{inference: {inputTokens: {fixed: null, uniform: {min: 1, max: 2}}}}`, fail: `{inference: {inputTokens: {uniform: {min: 1, max: 2}}}}`,
+	},
+	{
+		reason: "an empty range", message: "min is above max", field: ".inference.outputTokens.uniform",
+		in:   inClient,
+		pass: `{inference: {outputTokens: {fixed: null, uniform: {min: 2, max: 2}}}}`,
+		fail: `{inference: {outputTokens: {fixed: null, uniform: {min: 3, max: 2}}}}`,
+	},
+	{
+		reason: "a rate of zero never sends", message: "rate must be above 0", field: ".openLoop.rate",
+		in:   inClient,
+		pass: `{closedLoop: null, openLoop: {rate: "0.5"}}`, fail: `{closedLoop: null, openLoop: {rate: "0.0"}}`,
+	},
+	{
+		reason: "one door a site", message: "name exactly one of local, sim", field: ".jobs",
+		in: spec("Site", baseSite), pass: `{jobs: {local: null, sim: {}}}`, fail: `{jobs: {sim: {}}}`,
+	},
+	{
+		reason: "a typo in a target", message: "a client targets a service that is not in services", field: ".clients",
+		in: spec("Benchmark", baseBenchmark), pass: `{}`, fail: `{services: null}`,
+	},
+	{
+		reason: "a typo in an objective", message: "an SLO names a client that is not in clients", field: ".slos",
+		in:   spec("Benchmark", baseBenchmark),
+		pass: `{slos: [{client: c, metric: ttft, statistic: p99, atMost: 500ms}]}`,
+		fail: `{slos: [{client: d, metric: ttft, statistic: p99, atMost: 500ms}]}`,
+	},
+	{
+		reason: "both have a folder of that name in the run", message: "a service and a client have the same name", field: ".clients",
+		in:   spec("Benchmark", baseBenchmark),
+		pass: `{services: [{name: s, llmsim: {}}]}`, fail: `{services: [{name: s, llmsim: {}}, {name: c, llmsim: {}}]}`,
+	},
+	{
+		reason: "an objective has one bound", message: "name exactly one of atMost, atLeast", field: ".slos[0]",
+		in:   spec("Benchmark", baseBenchmark),
+		pass: `{slos: [{client: c, metric: success_ratio, atLeast: "0.99"}]}`,
+		fail: `{slos: [{client: c, metric: success_ratio}]}`,
+	},
+	{
+		reason: "a latency is a distribution", field: ".slos[0].statistic",
+		message: "a latency has the statistics p50, p90, p95, p99, p99.9, mean and max",
+		in:      spec("Benchmark", baseBenchmark),
+		pass:    `{slos: [{client: c, metric: ttft, statistic: p99.9, atMost: 1s}]}`,
+		fail:    `{slos: [{client: c, metric: ttft, atMost: 1s}]}`,
+	},
+	{
+		reason: "a throughput is one number", message: "a throughput or a ratio has the statistic value", field: ".slos[0].statistic",
+		in:   spec("Benchmark", baseBenchmark),
+		pass: `{slos: [{client: c, metric: request_throughput, atLeast: "10"}]}`,
+		fail: `{slos: [{client: c, metric: request_throughput, statistic: p99, atLeast: "10"}]}`,
+	},
+	{
+		reason: "names of children are made of it", message: "the name of a Benchmark has at most 40 characters",
+		in: func(t *testing.T) []place {
+			return []place{{"Benchmark", "", func(p map[string]any) map[string]any {
+				return merge(map[string]any{"spec": parse(t, baseBenchmark)}, p)
+			}}}
+		},
+		pass: `{metadata: {name: ` + strings.Repeat("a", 40) + `}}`, fail: `{metadata: {name: ` + strings.Repeat("a", 41) + `}}`,
+	},
+}
+
+// transitionRules are tested by TestTransitionRules: they compare an object with the one before.
+var transitionRules = map[string]string{
+	"SlurmJob":  "a SlurmJob never changes; its owner makes a new one",
+	"Benchmark": "a run is under way: only suspend and cleanup may change until it is Complete; delete the Benchmark to end it early",
+}
+
+func TestRules(t *testing.T) {
+	c := clientOf(t, sharedServer(t))
+	for _, tc := range ruleCases {
+		for _, p := range tc.in(t) {
+			t.Run(p.kind+"/"+tc.message+"/"+tc.reason, func(t *testing.T) {
+				if err := create(t, c, p, tc.pass); err != nil {
+					t.Errorf("a valid object is refused: %v", err)
+				}
+				want := map[string]string{strings.TrimPrefix(p.path+tc.field, "."): tc.message}
+				if p.path+tc.field == "" {
+					want = map[string]string{"<nil>": tc.message}
+				}
+				if diff := cmp.Diff(want, refusal(t, create(t, c, p, tc.fail))); diff != "" {
+					t.Errorf("refusal (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// TestEveryRuleHasACase fails for a rule in a CustomResourceDefinition that no case above tests.
+func TestEveryRuleHasACase(t *testing.T) {
+	tested := map[string]bool{}
+	for kind, message := range transitionRules {
+		tested[kind+": "+message] = true
+	}
+	for _, tc := range ruleCases {
+		for _, p := range tc.in(t) {
+			tested[p.kind+": "+tc.message] = true
+		}
+	}
+	crds, err := crd.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	present := map[string]bool{}
+	for _, crd := range crds {
+		for _, v := range crd.Spec.Versions {
+			walk(v.Schema.OpenAPIV3Schema, func(r apiextensionsv1.ValidationRule) {
+				present[crd.Spec.Names.Kind+": "+r.Message] = true
+			})
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(present)), slices.Sorted(maps.Keys(tested))); diff != "" {
+		t.Errorf("rules (-in the definitions +with a case):\n%s", diff)
+	}
+}
+
+func walk(s *apiextensionsv1.JSONSchemaProps, visit func(apiextensionsv1.ValidationRule)) {
+	for _, rule := range s.XValidations {
+		visit(rule)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		walk(new(s.Properties[name]), visit)
+	}
+	if s.Items != nil && s.Items.Schema != nil {
+		walk(s.Items.Schema, visit)
+	}
+	if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil {
+		walk(s.AdditionalProperties.Schema, visit)
+	}
+}
+
+// create makes the object of a piece without storing it.
+func create(t *testing.T, c client.Client, p place, piece string) error {
+	t.Helper()
+	return c.Create(t.Context(), object(p.kind, p.make(parse(t, piece))), client.DryRunAll)
+}
+
+func object(kind string, content map[string]any) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(content)}
+	u.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind(kind))
+	u.SetNamespace("default")
+	if u.GetName() == "" {
+		u.SetName("x")
+	}
+	return u
+}
+
+// refusal returns the messages of an Invalid error by field.
+func refusal(t *testing.T, err error) map[string]string {
+	t.Helper()
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	if !ok || !apierrors.IsInvalid(err) {
+		t.Fatalf("want a refusal, got %v", err)
+	}
+	got := map[string]string{}
+	for _, cause := range status.ErrStatus.Details.Causes {
+		_, message, _ := strings.Cut(cause.Message, ": ")
+		if _, rest, ok := strings.Cut(message, ": "); ok && !strings.HasPrefix(message, "a run") {
+			message = rest
+		}
+		got[cause.Field] = message
+	}
+	return got
+}
+
+func parse(t *testing.T, text string) map[string]any {
+	t.Helper()
+	var m map[string]any
+	if err := yaml.Unmarshal([]byte(text), &m); err != nil {
+		t.Fatal(err)
+	}
+	// Numbers of JSON are float64; the API server's are int64.
+	return normal(m).(map[string]any)
+}
+
+func normal(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key := range v {
+			v[key] = normal(v[key])
+		}
+	case []any:
+		for i := range v {
+			v[i] = normal(v[i])
+		}
+	case float64:
+		return int64(v)
+	}
+	return v
+}
+
+// merge lays patch over base, as a JSON merge patch: null removes.
+func merge(base, patch map[string]any) map[string]any {
+	for key, value := range patch {
+		inner, isMap := value.(map[string]any)
+		old, wasMap := base[key].(map[string]any)
+		switch {
+		case value == nil:
+			delete(base, key)
+		case isMap && wasMap:
+			base[key] = merge(old, inner)
+		default:
+			base[key] = value
+		}
+	}
+	return base
+}

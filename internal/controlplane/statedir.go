@@ -1,0 +1,141 @@
+package controlplane
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names in the state folder. Each is for its owner only.
+const (
+	lockFile       = "lock"
+	identityFile   = "identity.json"
+	kubeconfigFile = "kubeconfig"
+	etcdFolder     = "etcd"
+	socketFile     = "etcd.sock"
+)
+
+// InUseError says that another process holds the state folder. Nothing of that process was touched.
+type InUseError struct {
+	// StateDir is the folder that was asked for.
+	StateDir string
+	// Host and PID name the process that holds it; they are zero when it has not written them yet.
+	Host string
+	PID  int
+	// Since is when that process took the folder.
+	Since time.Time
+}
+
+func (e *InUseError) Error() string {
+	holder := "another process"
+	if e.PID != 0 {
+		holder = fmt.Sprintf("process %d on host %s, since %s", e.PID, e.Host, e.Since.Format(time.RFC3339))
+	}
+	return fmt.Sprintf("state folder %s is held by %s; end that process first, or use another folder", e.StateDir, holder)
+}
+
+// prepareStateDir makes the folder, or checks that an existing one is ours and closed to others.
+func prepareStateDir(dir string) error {
+	if !filepath.IsAbs(dir) {
+		return fmt.Errorf("state folder %q: use an absolute path", dir)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("state folder: %w; use a folder on local disk that you may write to", err)
+	}
+	return private(dir)
+}
+
+// private checks that a folder belongs to this user and that nobody else may look into it.
+func private(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("state folder %s: it is a %s; use a real folder", dir, info.Mode().Type())
+	}
+	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
+		return fmt.Errorf("state folder %s: it belongs to user %d; use a folder of your own", dir, owner)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("state folder %s: others may use it (mode %04o); it holds keys: chmod 700 it, or use another",
+			dir, info.Mode().Perm())
+	}
+	return nil
+}
+
+// holder is the content of the lock file.
+type holder struct {
+	PID   int       `json:"pid"`
+	Host  string    `json:"host"`
+	Since time.Time `json:"since"`
+}
+
+// lock takes the state folder for this process. The kernel lets go of it when the file is closed or the process ends,
+// however it ends; so the file must stay reachable, or the garbage collector closes it.
+func lock(dir string, now time.Time) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		defer f.Close()
+		return nil, readHolder(f, dir)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("state folder %s: its file system has no locks (%w); use a folder on local disk", dir, err)
+	}
+	if err := writeHolder(f, now); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("state folder %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+func writeHolder(f *os.File, now time.Time) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	text, err := json.Marshal(holder{PID: os.Getpid(), Host: host, Since: now.UTC().Truncate(time.Second)})
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = f.WriteAt(append(text, '\n'), 0)
+	return err
+}
+
+func readHolder(f *os.File, dir string) error {
+	var h holder
+	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err == nil && json.Unmarshal(text, &h) != nil {
+		h = holder{}
+	}
+	return &InUseError{StateDir: dir, Host: h.Host, PID: h.PID, Since: h.Since}
+}
+
+// writeFile replaces a file of the state folder as a whole: after a crash it is the old one or the new one.
+func writeFile(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

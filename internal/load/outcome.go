@@ -1,0 +1,88 @@
+package load
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// Kind is a kind of failure.
+type Kind string
+
+// The taxonomy of failures.
+const (
+	DNS     Kind = "dns"
+	Connect Kind = "connect"
+	TLS     Kind = "tls"
+	// Reset: the connection was reset, or closed before an answer began.
+	Reset Kind = "reset"
+	// TimeoutFirst, TimeoutIdle, TimeoutTotal: no first content, no next content, no end in time.
+	TimeoutFirst Kind = "timeout_first"
+	TimeoutIdle  Kind = "timeout_idle"
+	TimeoutTotal Kind = "timeout_total"
+	// HTTP4xx and HTTP5xx go with the status; a redirect, which is not followed, is an HTTP4xx with its own status.
+	HTTP4xx Kind = "http_4xx"
+	HTTP5xx Kind = "http_5xx"
+	// StreamError: an error inside a 200, or an answer that is none.
+	StreamError Kind = "stream_error"
+	// Truncated: the answer stopped before its end mark.
+	Truncated Kind = "truncated"
+	// Empty: a whole answer without content; Short: with less than asked for.
+	Empty Kind = "empty"
+	Short Kind = "short"
+)
+
+const (
+	ok Kind = ""
+	// unfinished was ended by this side, not by its own fault: it is neither a success nor a failure.
+	unfinished Kind = "unfinished"
+)
+
+// KindOf is the kind of an error of a connection, of its dial or of its handshake.
+func KindOf(err error) Kind {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return DNS
+	}
+	if isTLS(err) {
+		return TLS
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return Connect
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return TimeoutTotal
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return Truncated
+	}
+	return Reset
+}
+
+func isTLS(err error) bool {
+	var (
+		record      tls.RecordHeaderError
+		alert       tls.AlertError
+		certificate *tls.CertificateVerificationError
+		unknown     x509.UnknownAuthorityError
+		host        x509.HostnameError
+		invalid     x509.CertificateInvalidError
+	)
+	return errors.As(err, &record) || errors.As(err, &alert) || errors.As(err, &certificate) ||
+		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// unreached says that the server was never reached, so that an attempt at once would only spin.
+func (k Kind) unreached() bool { return k == DNS || k == Connect }
+
+func outOfDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+func outOfPorts(err error) bool { return errors.Is(err, syscall.EADDRNOTAVAIL) }

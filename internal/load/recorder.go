@@ -1,0 +1,234 @@
+package load
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unicode"
+)
+
+// Metrics that this package records of every request that succeeded.
+const (
+	// MetricE2E runs from the scheduled instant to Op.End, MetricE2EFromSend from the first attempt's Op.Sent.
+	MetricE2E         = "e2e"
+	MetricE2EFromSend = "e2e_from_send"
+	// MetricSendLag runs from the scheduled instant to the first attempt's Op.Sent.
+	MetricSendLag = "send_lag"
+)
+
+const (
+	e2e = iota
+	e2eFromSend
+	sendLag
+	// builtin is the number of metrics of this package; those of the workload follow.
+	builtin
+)
+
+const sampleBytes = 512
+
+// recorder holds what came of the requests. Its counters are atomic: recording takes no lock and, once the pages of the
+// histograms are there, allocates nothing. A batch costs about 1 KiB for each metric and quarter octave of its values:
+// some 6 MB a rank with 8 metrics that each spread over three octaves.
+type recorder struct {
+	names []string
+	// from and batchLength place a request of the measured window in its batch.
+	from, batchLength int64
+	// to is the end of the measured window; it moves forward when the load ends early.
+	to      atomic.Int64
+	batches [Batches]atomic.Pointer[batch]
+	counts  [phases]counters
+	window  struct{ completed, input, output atomic.Int64 }
+	// lag is of every request that was sent in the window, failed ones included; recent is the e2e of every success.
+	lag, recent        hist
+	descriptors, ports atomic.Bool
+
+	mu     sync.Mutex
+	errors [phases]map[errorKey]*ErrorCount
+}
+
+type batch struct{ metrics []hist }
+
+type counters struct {
+	offered, sent, attempts, succeeded, failed, input, output atomic.Int64
+}
+
+type errorKey struct {
+	kind Kind
+	code int
+}
+
+// newRecorder records a measured window of the given start and length.
+func newRecorder(metrics []string, from, length int64) *recorder {
+	r := &recorder{
+		names:       append([]string{MetricE2E, MetricE2EFromSend, MetricSendLag}, metrics...),
+		from:        from,
+		batchLength: max(1, (length+Batches-1)/Batches),
+	}
+	r.to.Store(from + length)
+	return r
+}
+
+// begin makes an op the given request; a worker uses one op over and over.
+func (r *recorder) begin(op *Op, req Request) {
+	*op = Op{Request: req, recorder: r}
+	if req.Phase == Measure {
+		op.batch = r.batchAt(req.Scheduled)
+	}
+}
+
+func (r *recorder) batchAt(at int64) *batch {
+	i := min(max(0, (at-r.from)/r.batchLength), Batches-1)
+	slot := &r.batches[i]
+	if b := slot.Load(); b != nil {
+		return b
+	}
+	slot.CompareAndSwap(nil, &batch{metrics: make([]hist, len(r.names))})
+	return slot.Load()
+}
+
+func (r *recorder) inWindow(at int64) bool { return at >= r.from && at < r.to.Load() }
+
+func (r *recorder) offered(p Phase) { r.counts[p].offered.Add(1) }
+
+// sending counts an attempt that is about to be sent.
+func (r *recorder) sending(op *Op) {
+	c := &r.counts[op.Phase]
+	c.attempts.Add(1)
+	if op.Attempt == 0 {
+		c.sent.Add(1)
+	}
+}
+
+// sent notes the send lag once the first attempt was sent.
+func (r *recorder) sent(op *Op) {
+	op.firstSent = op.Sent
+	if op.Phase == Measure {
+		r.lag.add(op.Sent-op.Scheduled, 1)
+	}
+}
+
+// ended counts a request that is over.
+func (r *recorder) ended(op *Op) {
+	c := &r.counts[op.Phase]
+	if op.input != 0 {
+		c.input.Add(op.input)
+	}
+	if op.output != 0 {
+		c.output.Add(op.output)
+	}
+	if op.inWindow != 0 {
+		r.window.output.Add(op.inWindow)
+	}
+	switch op.kind {
+	case unfinished:
+	case ok:
+		c.succeeded.Add(1)
+		r.succeeded(op)
+	default:
+		c.failed.Add(1)
+		r.fail(op)
+	}
+}
+
+func (r *recorder) succeeded(op *Op) {
+	r.recent.add(op.End-op.Scheduled, 1)
+	if r.inWindow(op.End) {
+		r.window.completed.Add(1)
+		if op.input != 0 {
+			r.window.input.Add(op.input)
+		}
+	}
+	if op.batch == nil {
+		return
+	}
+	m := op.batch.metrics
+	m[e2e].add(op.End-op.Scheduled, 1)
+	m[e2eFromSend].add(op.End-op.firstSent, 1)
+	m[sendLag].add(op.firstSent-op.Scheduled, 1)
+}
+
+func (r *recorder) fail(op *Op) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.errors[op.Phase] == nil {
+		r.errors[op.Phase] = map[errorKey]*ErrorCount{}
+	}
+	key := errorKey{op.kind, op.code}
+	e := r.errors[op.Phase][key]
+	if e == nil {
+		e = &ErrorCount{Kind: string(op.kind), Code: op.code, Sample: printable(op.sample)}
+		r.errors[op.Phase][key] = e
+	}
+	e.Count++
+}
+
+// exhausted notes that descriptors or ports ran out, if that is what an error says.
+func (r *recorder) exhausted(err error) {
+	if outOfDescriptors(err) {
+		r.descriptors.Store(true)
+	}
+	if outOfPorts(err) {
+		r.ports.Store(true)
+	}
+}
+
+// totals are the counts of the given phases.
+func (r *recorder) totals(of ...Phase) Counts {
+	t := Counts{
+		Completed:          r.window.completed.Load(),
+		WindowInputTokens:  r.window.input.Load(),
+		WindowOutputTokens: r.window.output.Load(),
+	}
+	for _, p := range of {
+		c := &r.counts[p]
+		// What ended is read before what was offered, so that a snapshot never holds more ends than beginnings.
+		t.Succeeded += c.succeeded.Load()
+		t.Failed += c.failed.Load()
+		t.InputTokens += c.input.Load()
+		t.OutputTokens += c.output.Load()
+		t.Sent += c.sent.Load()
+		t.Attempts += c.attempts.Load()
+		t.Offered += c.offered.Load()
+	}
+	return t
+}
+
+// failures are the failed requests of the given phases by kind, the most frequent first.
+func (r *recorder) failures(of ...Phase) []ErrorCount {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sum := map[errorKey]ErrorCount{}
+	for _, p := range of {
+		for key, e := range r.errors[p] {
+			total, seen := sum[key]
+			if !seen {
+				total = ErrorCount{Kind: e.Kind, Code: e.Code, Sample: e.Sample}
+			}
+			total.Count += e.Count
+			sum[key] = total
+		}
+	}
+	var list []ErrorCount
+	for _, e := range sum {
+		list = append(list, e)
+	}
+	slices.SortFunc(list, func(a, b ErrorCount) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Code, b.Code))
+	})
+	return list
+}
+
+// printable is a sample as text that can stand in a JSON file and on a terminal.
+func printable(sample string) string {
+	if len(sample) > sampleBytes {
+		sample = sample[:sampleBytes]
+	}
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(sample, ""))
+}

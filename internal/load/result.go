@@ -1,0 +1,226 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Batches is the number of equal parts of the measured window that have histograms of their own.
+const Batches = 64
+
+// Modes of a Result.
+const (
+	ModeClosed = "closed"
+	ModeOpen   = "open"
+)
+
+// Result is what one rank did in one run. Times are in nanoseconds.
+type Result struct {
+	// Mode is ModeClosed or ModeOpen; Concurrency and Rate are this rank's share.
+	Mode        string
+	Concurrency int
+	Rate        float64
+	Seed        uint64
+	Rank, Ranks int
+	// ScheduleHash is the same on every rank and on any number of ranks.
+	ScheduleHash string
+	// T0 is Options.T0. StartLate is how much later than Options.Start the rank began.
+	T0, StartLate int64
+	// Warmup, Window and Cooldown are the lengths of the phases as they were; Batch is the length of one of Batches
+	// equal parts of the window as it was planned.
+	Warmup, Window, Cooldown, Batch int64
+	// Truncated says that the load ended before its time, Aborted that it ended itself by Options.Abort; Reason says
+	// why.
+	Truncated, Aborted bool
+	Reason             string
+	// Measured counts the requests that were due in the window; All counts every request.
+	Measured, All Counts
+	// Errors are the failed requests in Measured by kind, AllErrors those in All.
+	Errors, AllErrors []ErrorCount
+	// Metrics are over the requests in Measured that succeeded, in a fixed order; those without a value are left out.
+	Metrics []Metric
+	Audit   Audit
+}
+
+// Counts are numbers of requests and tokens.
+type Counts struct {
+	// Offered were due, Sent were sent, Succeeded and Failed ended. What was offered and is in none of the last two was
+	// still under way when the load was stopped.
+	Offered   int64
+	Sent      int64
+	Succeeded int64
+	Failed    int64
+	// Attempts are requests on the wire, retries included.
+	Attempts int64
+	// Completed succeeded inside the window, whenever they were due.
+	Completed int64
+	// InputTokens and OutputTokens as far as they arrived, failed requests included.
+	InputTokens  int64
+	OutputTokens int64
+	// WindowOutputTokens arrived inside the window; WindowInputTokens belong to Completed.
+	WindowOutputTokens int64
+	WindowInputTokens  int64
+}
+
+// ErrorCount is how many requests failed in one way.
+type ErrorCount struct {
+	Kind   string
+	Code   int
+	Count  int64
+	Sample string
+}
+
+// Metric is one histogram, whole and in batches by scheduled instant.
+type Metric struct {
+	Name, Unit string
+	// Count, Sum, Min and Max are exact.
+	Count, Sum, Min, Max int64
+	// Histogram is HDR V2, compressed, base64, 3 significant digits.
+	Histogram string
+	Batches   []Batch
+}
+
+// Batch is a metric in one part of the window; Histogram is "" where it is empty.
+type Batch struct {
+	Count     int64
+	Sum       int64
+	Histogram string
+}
+
+// Audit is what a rank knows of itself over the measured window. Ratios are shares of window × GOMAXPROCS.
+type Audit struct {
+	// Sound is false when the client limited the result; Violations name the limits.
+	Sound      bool
+	Violations []string
+	// SendLagP99 and SendLagMax are over every request sent in the window, failed ones included.
+	SendLagP99    int64
+	SendLagMax    int64
+	SendLagLimit  int64
+	RunQueueRatio float64
+	RunQueueLimit float64
+	CPURatio      float64
+	// Throttled is how long the cgroup was throttled, GCPauseMax the longest pause of the garbage collector.
+	Throttled  int64
+	GCPauseMax int64
+	// Descriptors and Ports ran out.
+	Descriptors bool
+	Ports       bool
+	// Saturated says that requests waited for maxInFlight, SaturatedFor how long.
+	Saturated    bool
+	SaturatedFor int64
+	GOMAXPROCS   int
+}
+
+// result is the result so far; reason is why it is asked for before the end.
+func (r *Run) result(reason string) (*Result, error) {
+	if !r.begun.Load() {
+		return nil, errors.New("load: there is no result before T0")
+	}
+	o := r.options
+	metrics, medians, err := r.recorder.metrics()
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	out := &Result{
+		Seed: o.Seed, Rank: o.Rank, Ranks: o.Ranks, ScheduleHash: r.hash,
+		T0: o.T0, StartLate: r.late,
+		Batch:     r.recorder.batchLength,
+		Measured:  r.recorder.totals(Measure),
+		All:       r.recorder.totals(Warmup, Measure, Cooldown),
+		Errors:    r.recorder.failures(Measure),
+		AllErrors: r.recorder.failures(Warmup, Measure, Cooldown),
+		Metrics:   metrics,
+		Audit:     r.auditor.judge(r.recorder, medians[r.workload.Headline()]),
+	}
+	if o.Closed != nil {
+		out.Mode, out.Concurrency = ModeClosed, share(o.Closed.Concurrency, o.Rank, o.Ranks)
+	} else {
+		out.Mode, out.Rate = ModeOpen, o.Open.Rate/float64(o.Ranks)
+	}
+	r.addEnd(out, reason)
+	return out, nil
+}
+
+// addEnd fills in how and when the load ended, and how long its phases really were.
+func (r *Run) addEnd(out *Result, reason string) {
+	now := r.options.Clock.Now()
+	out.Audit.SaturatedFor = r.saturation(now)
+	out.Audit.Saturated = out.Audit.SaturatedFor > 0
+	if out.Audit.Saturated && !out.Audit.Sound {
+		out.Audit.Violations = append(out.Audit.Violations, fmt.Sprintf(
+			"requests waited for maxInFlight for %v: raise it or lower the rate", time.Duration(out.Audit.SaturatedFor)))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	offered := min(now, r.end())
+	switch {
+	case closed(r.stop):
+		out.Truncated, out.Aborted, out.Reason = true, r.aborted, r.reason
+		offered = min(offered, max(r.stopped, r.start))
+	case !r.ended.Load():
+		out.Truncated, out.Reason = true, reason
+	}
+	lengths := r.options.Lengths
+	part := func(p Phase) int64 {
+		return min(lengths.of(p), max(0, offered-r.start-lengths.start(p)))
+	}
+	out.Warmup, out.Window, out.Cooldown = part(Warmup), part(Measure), part(Cooldown)
+}
+
+// metrics encodes the histograms; medians holds the median of each metric by name.
+func (r *recorder) metrics() (list []Metric, medians map[string]int64, err error) {
+	medians = map[string]int64{}
+	whole, part := newHDR(), newHDR()
+	for i, name := range r.names {
+		m := Metric{Name: name, Unit: "ns", Batches: make([]Batch, Batches)}
+		whole.Reset()
+		for b := range r.batches {
+			batch := r.batches[b].Load()
+			if batch == nil {
+				continue
+			}
+			part.Reset()
+			if m.Batches[b], err = batch.metrics[i].encode(part); err != nil {
+				return nil, nil, err
+			}
+			whole.Merge(part)
+			m.join(&batch.metrics[i], m.Batches[b])
+		}
+		if m.Count == 0 {
+			continue
+		}
+		if m.Histogram, err = encode(whole); err != nil {
+			return nil, nil, err
+		}
+		medians[name] = whole.ValueAtPercentile(50)
+		list = append(list, m)
+	}
+	return list, medians, nil
+}
+
+// encode is the histogram as a batch; scratch is empty.
+func (h *hist) encode(scratch *hdr.Histogram) (Batch, error) {
+	sum := h.sum.Load()
+	h.addTo(scratch)
+	if scratch.TotalCount() == 0 {
+		return Batch{}, nil
+	}
+	text, err := encode(scratch)
+	return Batch{Count: scratch.TotalCount(), Sum: sum, Histogram: text}, err
+}
+
+// join adds one batch to the totals of the metric.
+func (m *Metric) join(h *hist, b Batch) {
+	if b.Count == 0 {
+		return
+	}
+	if least := h.min(); m.Count == 0 || least < m.Min {
+		m.Min = least
+	}
+	m.Max = max(m.Max, h.most.Load())
+	m.Count += b.Count
+	m.Sum += b.Sum
+}

@@ -1,0 +1,58 @@
+package node
+
+import (
+	"strings"
+
+	"assay.bench/internal/rundir"
+)
+
+// expand replaces $(NAME) by the value of NAME, as Kubernetes does in a container's command: an unknown name stays as
+// it is, and $$ stands for one $, so that $$(NAME) is a literal $(NAME).
+func expand(s string, value func(name string) (string, bool)) string {
+	var out strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '$' || i+1 == len(s) {
+			out.WriteByte(s[i])
+			continue
+		}
+		switch s[i+1] {
+		case '$':
+			out.WriteByte('$')
+			i++
+		case '(':
+			name, _, closed := strings.Cut(s[i+2:], ")")
+			if !closed {
+				out.WriteByte('$')
+				continue
+			}
+			if v, known := value(name); known {
+				out.WriteString(v)
+			} else {
+				out.WriteString("$(" + name + ")")
+			}
+			i += len(name) + 2
+		default:
+			out.WriteByte('$')
+		}
+	}
+	return out.String()
+}
+
+// commandLine replaces the names in a service's environment and in a command. A variable of Env may use the built-in
+// names and the variables before it.
+func commandLine(argv []string, env []rundir.EnvVar, builtin map[string]string) (args, environ []string) {
+	known := make(map[string]string, len(builtin)+len(env))
+	for k, v := range builtin {
+		known[k] = v
+	}
+	value := func(name string) (string, bool) { v, ok := known[name]; return v, ok }
+	for _, e := range env {
+		v := expand(e.Value, value)
+		known[e.Name] = v
+		environ = append(environ, e.Name+"="+v)
+	}
+	for _, a := range argv {
+		args = append(args, expand(a, value))
+	}
+	return args, environ
+}

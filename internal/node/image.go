@@ -1,0 +1,129 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"assay.bench/internal/rundir"
+)
+
+// ownProgram is the first word of a command that stands for this program.
+const ownProgram = "assay-node"
+
+// lookup finds a program.
+type lookup func(name string) (string, error)
+
+// containerArgv is the command line that runs argv in an image with Apptainer or Singularity. The environment goes in
+// by variables, never by the command line, which every user of the node can read.
+func containerArgv(img *rundir.Image, dir string, gpus bool, argv []string, find lookup) ([]string, error) {
+	runtime, err := find("apptainer")
+	if err != nil {
+		if runtime, err = find("singularity"); err != nil {
+			return nil, endf(rundir.ExitReasonProgramMissing,
+				"the image %s needs apptainer, which is not in the PATH of this node: name its module in the Site's modules",
+				img.URI)
+		}
+	}
+	source, err := imageSource(img)
+	if err != nil {
+		return nil, err
+	}
+	out := []string{runtime, "exec", "--cleanenv", "--bind", dir}
+	if gpus {
+		out = append(out, "--nv")
+	}
+	return append(append(out, source), argv...), nil
+}
+
+// imageSource is what Apptainer takes: the path of a SIF, which must exist, or a reference. With a digest the tag is
+// left out, for Apptainer refuses both at once.
+func imageSource(img *rundir.Image) (string, error) {
+	scheme, rest, isRef := strings.Cut(img.URI, "://")
+	if !isRef || scheme == "file" {
+		path := strings.TrimPrefix(img.URI, "file://")
+		if st, err := os.Stat(path); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return "", endf(rundir.ExitReasonImageMissing,
+					"the image %s does not exist on this node: build or copy it there, or name a docker:// image", path)
+			}
+			return "", endf(rundir.ExitReasonImageMissing, "the image cannot be used: %v", err)
+		} else if st.Mode().IsRegular() && st.Size() == 0 {
+			return "", endf(rundir.ExitReasonImageMissing, "the image %s is an empty file: build or copy it again", path)
+		}
+		return path, nil
+	}
+	if img.Digest == "" {
+		return img.URI, nil
+	}
+	if colon := strings.LastIndexByte(rest, ':'); colon > strings.LastIndexByte(rest, '/') {
+		rest = rest[:colon]
+	}
+	return scheme + "://" + rest + "@" + img.Digest, nil
+}
+
+// containerEnv renames variables so that Apptainer sets them inside a container whose environment it cleans.
+func containerEnv(environ []string) []string {
+	out := make([]string, 0, 2*len(environ))
+	for _, e := range environ {
+		out = append(out, "APPTAINERENV_"+e, "SINGULARITYENV_"+e)
+	}
+	return out
+}
+
+// bareArgv finds the program of a command that runs without an image.
+func bareArgv(argv []string, executable string, find lookup) ([]string, error) {
+	if argv[0] == ownProgram {
+		return append([]string{executable}, argv[1:]...), nil
+	}
+	path, err := find(argv[0])
+	if err != nil {
+		return nil, endf(rundir.ExitReasonProgramMissing, "%s: install it on this node, give its whole path, or give the service an image", missing(argv[0], err))
+	}
+	return append([]string{path}, argv[1:]...), nil
+}
+
+func missing(program string, err error) string {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return fmt.Sprintf("the program %q is not in the PATH of this node", program)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("the program %q does not exist on this node", program)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("the file %q is not executable", program)
+	}
+	return fmt.Sprintf("the program %q cannot be started: %v", program, err)
+}
+
+// pathLookup finds programs in the PATH of an environment.
+func pathLookup(path string) lookup {
+	return func(name string) (string, error) {
+		if strings.ContainsRune(name, '/') {
+			return executable(name)
+		}
+		for _, dir := range filepath.SplitList(path) {
+			if !filepath.IsAbs(dir) {
+				continue // a relative folder would depend on where the job runs
+			}
+			if p, err := executable(filepath.Join(dir, name)); err == nil {
+				return p, nil
+			}
+		}
+		return "", exec.ErrNotFound
+	}
+}
+
+func executable(path string) (string, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if st.IsDir() || st.Mode()&0o111 == 0 {
+		return "", fs.ErrPermission
+	}
+	return path, nil
+}

@@ -1,0 +1,124 @@
+package node
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"assay.bench/internal/rundir"
+)
+
+func TestThreeRepeatsWithANewServerEach(t *testing.T) {
+	f := newFixture(t)
+	f.sim()
+	f.plan.Repeats = rundir.Repeats{First: 1, Count: 3, Restart: rundir.RestartProcess}
+	cmd := f.start()
+	if code := f.wait(cmd); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	servers := map[any]bool{}
+	for _, e := range f.events("sim", "Ready") {
+		servers[e.Fields["server"]] = true
+	}
+	if len(servers) != 3 {
+		t.Errorf("%d servers in three repeats, want 3", len(servers))
+	}
+	if started := f.events("load", "Started"); len(started) != 1 {
+		t.Errorf("the client started %d times, want once", len(started))
+	}
+	for k := 1; k <= 3; k++ {
+		r := f.result("load", k)
+		if r.Measured.Succeeded == 0 || r.Measured.Failed != 0 || r.Truncated || r.Repeat != k {
+			t.Errorf("repeat %d: %+v truncated %v", k, r.Measured, r.Truncated)
+		}
+		for _, name := range []string{"load", "sim"} {
+			if e := f.exit(name, k); e.Reason != rundir.ExitReasonEnded || e.Code != 0 {
+				t.Errorf("%s repeat %d: %+v", name, k, e)
+			}
+		}
+		counters := f.counters("sim", k)
+		got, known := counters.Increase("engine", "vllm:generation_tokens_total")
+		if !known || int64(got) != r.All.OutputTokens {
+			t.Errorf("repeat %d: the server counted %v tokens (known %v), the client %d", k, got, known, r.All.OutputTokens)
+		}
+	}
+	for _, name := range []string{"load", "sim"} {
+		if s := f.status(name); s.Phase != rundir.PhaseEnded || s.Ready || s.ServerPID != 0 {
+			t.Errorf("%s: %+v", name, s)
+		}
+		for _, file := range []string{rundir.ProvenanceFile, rundir.EventsFile} {
+			if _, err := os.Stat(filepath.Join(f.rankDir(name, 0), file)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(f.dir, rundir.SecretsDir)); !os.IsNotExist(err) {
+		t.Errorf("the secrets are still there: %v", err)
+	}
+	f.noSecret()
+	f.nothingLeft()
+}
+
+// What a job cannot even begin with ends it with clear words, and takes the secrets away all the same.
+func TestJobThatCannotBegin(t *testing.T) {
+	cases := map[string]struct {
+		arrange func(t *testing.T, f *fixture)
+		want    string
+	}{
+		"no credential": {func(t *testing.T, f *fixture) {
+			if err := os.Remove(filepath.Join(f.dir, rundir.SecretsDir, "sim")); err != nil {
+				t.Fatal(err)
+			}
+			f.secret("other", rundir.Credential{Token: "s3cret-t0ken"})
+		}, "secrets/sim is missing"},
+		"broken credential": {func(_ *testing.T, f *fixture) {
+			f.write(filepath.Join(rundir.SecretsDir, "sim"), []byte(`{"token": "s3cret-t0ken`))
+		}, "secrets/sim is no credential in JSON"},
+		"launcher":   {func(_ *testing.T, f *fixture) { f.plan.Launcher = rundir.LaunchSrun }, `no launcher "srun"`},
+		"unwritable": {func(_ *testing.T, f *fixture) { f.write("sim", nil) }, "not a directory"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.sim()
+			c.arrange(t, f)
+			cmd := f.start("--lost-after", "2s")
+			if name == "unwritable" { // the client would wait for a service that cannot even say that it has failed
+				f.until("words", func() bool { return strings.Contains(f.log.String(), c.want) })
+				f.signalJob(syscall.SIGTERM, cmd.Process.Pid)
+			}
+			if code := f.wait(cmd); code != rundir.ExitFailed {
+				t.Errorf("exit code %d", code)
+			}
+			if !strings.Contains(f.log.String(), c.want) || strings.Contains(f.log.String(), "s3cret") {
+				t.Errorf("the log is %q, want %q and no secret in it", f.log, c.want)
+			}
+			if _, err := os.Stat(filepath.Join(f.dir, rundir.SecretsDir)); !os.IsNotExist(err) {
+				t.Errorf("the secrets are still there: %v", err)
+			}
+			f.noSecret()
+			f.nothingLeft()
+		})
+	}
+}
+
+// The batch step is killed: its components go on and finish alone.
+func TestKilledBatchStep(t *testing.T) {
+	f := newFixture(t)
+	f.sim()
+	f.plan.Clients[0].Duration = rundir.Duration(2 * time.Second)
+	cmd := f.start()
+	f.until("the load", func() bool { return f.status("load").T0 != 0 })
+	f.signalJob(syscall.SIGKILL, cmd.Process.Pid)
+	f.wait(cmd)
+	f.until("the service's end", func() bool { return f.status("sim").Phase == rundir.PhaseEnded })
+	if e := f.exit("load", 1); e.Reason != rundir.ExitReasonEnded || e.Code != 0 {
+		t.Errorf("%+v", e)
+	}
+	f.until("the processes' end", func() bool {
+		return len(restOfJob(os.Getpid(), f.plan.Key).onlyMarked().list()) == 0
+	})
+}

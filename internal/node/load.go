@@ -1,0 +1,274 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"assay.bench/internal/load"
+	"assay.bench/internal/results"
+	"assay.bench/internal/rundir"
+)
+
+// client is a rank that makes a load. It lives over all repeats.
+type client struct {
+	*rank
+	spec    *rundir.Client
+	cred    *rundir.Credential
+	barrier *barrier
+	spool   *spool
+	run     atomic.Pointer[load.Run]
+}
+
+// loadRank is `assay-node load`.
+func loadRank(r *rank, s secrets) int {
+	c, err := newClient(r, s)
+	if err != nil {
+		return r.refuse(err)
+	}
+	return r.run(rundir.PhaseWaiting, nil, c.work)
+}
+
+// newClient finds the client in the plan.
+func newClient(r *rank, s secrets) (*client, error) {
+	for i := range r.job.plan.Clients {
+		spec := &r.job.plan.Clients[i]
+		if spec.Name != r.name {
+			continue
+		}
+		if r.number < 0 || r.number >= spec.Ranks {
+			return nil, fmt.Errorf("client %s has the ranks 0 to %d, not %d", spec.Name, spec.Ranks-1, r.number)
+		}
+		if spec.Target.Credential != "" && s.Credential == nil {
+			return nil, fmt.Errorf("client %s needs the credential %s/%s, which the batch step reads", spec.Name,
+				rundir.SecretsDir, spec.Target.Credential)
+		}
+		c := &client{rank: r, spec: spec, cred: s.Credential}
+		r.refresh = c.live
+		var err error
+		c.barrier, err = c.newBarrier()
+		return c, err
+	}
+	return nil, fmt.Errorf("the plan has no client %q", r.name)
+}
+
+func (c *client) newBarrier() (*barrier, error) {
+	b := &barrier{job: c.job, lostAfter: c.lostAfter, services: peersOf(c.job, c.job.services()),
+		clients: peersOf(c.job, c.job.clients()), host: c.world.Hostname, now: c.world.Now}
+	for _, cl := range c.job.plan.Clients {
+		b.lead = max(b.lead, cl.Lead.D())
+	}
+	if len(b.clients) == 0 {
+		return nil, errors.New("the plan's list of all clients is empty")
+	}
+	b.leader = b.clients[0]
+	b.leads = b.leader.dir == c.dir
+	if name := c.spec.Target.Service; name != "" {
+		var ranks []*peer
+		for _, p := range b.services {
+			if p.name == name {
+				ranks = append(ranks, p)
+			}
+		}
+		if len(ranks) == 0 {
+			return nil, fmt.Errorf("client %s targets the service %q, which the plan does not list", c.name, name)
+		}
+		b.service = ranks[c.number%len(ranks)] // the ranks of a client share the instances out
+	}
+	b.announce = func(t0 time.Time) {
+		c.status.must(func(st *rundir.Status) { st.T0 = t0.UnixNano() })
+	}
+	return b, nil
+}
+
+// work makes every repeat of the job.
+func (c *client) work(ctx context.Context) *ending {
+	c.barrier.control, c.barrier.drain = c.control, c.drain
+	select {
+	case <-c.provenance: // nothing else may run beside the load
+	case <-ctx.Done():
+		return cause(ctx)
+	}
+	var err error
+	if c.spool, err = openSpool(c.world, c.job, c.name, c.number); err != nil {
+		return asEnding(err)
+	}
+	defer func() {
+		if err := c.spool.close(); err != nil {
+			c.log("SamplesNotClosed", "error", err)
+		}
+	}()
+	for k := c.job.plan.Repeats.First; ; k++ {
+		end := c.repeat(ctx, k)
+		if err := writeExit(rundir.Repeat(c.dir, k), end, c.world.Now()); err != nil {
+			return asEnding(err)
+		}
+		if end.code != rundir.ExitOK || k == c.job.lastRepeat() {
+			return end
+		}
+	}
+}
+
+// repeat waits at the barrier, makes the load and writes the result.
+func (c *client) repeat(ctx context.Context, k int) *ending {
+	c.run.Store(nil)
+	c.status.must(func(st *rundir.Status) {
+		st.Repeat, st.Ready, st.T0, st.Phase, st.Live = k, true, 0, rundir.PhaseReady, nil
+	})
+	s, end := c.barrier.wait(ctx, k)
+	if end != nil {
+		return end
+	}
+	run, done, err := c.prepare(k, s)
+	if err != nil {
+		return asEnding(err)
+	}
+	defer done()
+	c.run.Store(run)
+	first := rundir.PhaseMeasuring
+	if c.spec.Warmup > 0 {
+		first = rundir.PhaseWarmup
+	}
+	c.status.must(func(st *rundir.Status) { st.Ready, st.T0, st.Phase = false, s.t0.UnixNano(), first })
+	c.log("LoadStarts", "repeat", k, "t0", s.t0.UTC())
+	out, end := c.drive(ctx, k, run)
+	if out != nil {
+		if err := c.write(k, out); err != nil {
+			return asEnding(err)
+		}
+		c.log("LoadEnded", "repeat", k, "reason", end.reason, "requests", out.All.Offered, "failed", out.All.Failed,
+			"startLate", time.Duration(out.StartLate))
+	}
+	return end
+}
+
+// drive runs the load beside everything that may end it early.
+func (c *client) drive(ctx context.Context, k int, run *load.Run) (*load.Result, *ending) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	beside, stopBeside := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	all.Go(func() { c.watchService(beside, k, cancel) })
+	all.Go(func() { c.obey(beside, k, run) })
+	all.Go(func() { c.sample(beside, k, run) })
+
+	out, err := run.Run(ctx)
+	early := context.Cause(ctx)
+	stopBeside()
+	all.Wait()
+	cancel(nil)
+	return out, c.verdict(out, err, early)
+}
+
+// verdict says how a load ended.
+func (c *client) verdict(out *load.Result, err, early error) *ending {
+	var end *ending
+	switch {
+	case early != nil && (out == nil || out.Truncated):
+		e := *asEnding(early)
+		end = &e
+	case err != nil:
+		return asEnding(err)
+	case out.Aborted:
+		end = endf(rundir.ExitReasonAborted, "%s", out.Reason)
+	case out.Truncated:
+		end = endf(rundir.ExitReasonStopped, "%s", out.Reason)
+	default:
+		return &ending{reason: rundir.ExitReasonEnded}
+	}
+	end.truncated = true
+	if out != nil {
+		out.Truncated, out.Reason = true, end.message
+	}
+	return end
+}
+
+// watchService ends the load when the service ends or is lost.
+func (c *client) watchService(ctx context.Context, k int, end context.CancelCauseFunc) {
+	s := c.barrier.service
+	if s == nil {
+		return
+	}
+	tick := time.NewTicker(4 * c.job.poll())
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			s.look(now)
+			if lost := serviceLost(s, now, c.lostAfter); lost != nil {
+				end(lost)
+				return
+			}
+			if !stands(s, k) {
+				end(endf(rundir.ExitReasonServiceLost, "service %s/%d does not serve repeat %d any more: %s: %s", s.name, s.rank,
+					k, s.status.Reason, s.status.Message))
+				return
+			}
+		}
+	}
+}
+
+// obey drains when control.json asks for it, and writes what there is when the time limit is near.
+func (c *client) obey(ctx context.Context, k int, run *load.Run) {
+	drain := c.drain
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-drain:
+			drain = nil
+			run.Drain("control.json asked to drain")
+		case <-c.flush:
+			out, err := run.Snapshot("the time limit of the job is near")
+			if err != nil {
+				continue // before T0 there is nothing
+			}
+			out.Truncated = true
+			if err := c.write(k, out); err != nil {
+				c.stop(asEnding(err))
+			}
+		}
+	}
+}
+
+// live puts what the load does into the status.
+func (c *client) live(st *rundir.Status) {
+	run := c.run.Load()
+	if run == nil {
+		return
+	}
+	l := run.Live()
+	if phase, ok := phaseOf(l.Phase); ok {
+		st.Phase = phase
+	}
+	st.Live = &rundir.Live{Rate: l.Rate, P99: l.P99.Seconds(), Requests: l.Requests, Errors: l.Failed,
+		Elapsed: l.Elapsed.Seconds(), Total: l.Total.Seconds()}
+}
+
+// phaseOf maps the words of a load to those of a status; before T0 and after the end the status has better ones.
+func phaseOf(s string) (string, bool) {
+	switch s {
+	case rundir.PhaseWarmup, rundir.PhaseMeasuring, rundir.PhaseCooldown, rundir.PhaseDraining:
+		return s, true
+	}
+	return "", false
+}
+
+// write writes result.json of a repeat.
+func (c *client) write(k int, out *load.Result) error {
+	b, err := results.Seal(c.result(k, out))
+	if err != nil {
+		return err
+	}
+	dir := rundir.Repeat(c.dir, k)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return rundir.ReplaceDurable(filepath.Join(dir, rundir.ResultFile), b)
+}

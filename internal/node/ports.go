@@ -1,0 +1,156 @@
+package node
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"assay.bench/internal/rundir"
+)
+
+// bindHost is the address that a plan's Bind means: an address as it is, or the first one of an interface, IPv4 before
+// IPv6.
+func bindHost(bind string) (string, error) {
+	if bind == "" {
+		return "127.0.0.1", nil
+	}
+	if net.ParseIP(bind) != nil || bind == "localhost" {
+		return bind, nil
+	}
+	ifc, err := net.InterfaceByName(bind)
+	if err != nil {
+		return "", fmt.Errorf("bind %q is neither an address nor an interface of this node: %w", bind, err)
+	}
+	addrs, err := ifc.Addrs()
+	if err != nil {
+		return "", fmt.Errorf("addresses of interface %s: %w", bind, err)
+	}
+	v6 := ""
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok || n.IP.IsLinkLocalUnicast() {
+			continue
+		}
+		if n.IP.To4() != nil {
+			return n.IP.String(), nil
+		}
+		if v6 == "" {
+			v6 = n.IP.String()
+		}
+	}
+	if v6 == "" {
+		return "", fmt.Errorf("interface %s has no address", bind)
+	}
+	return v6, nil
+}
+
+// reachHost is the host that others use for a bind address.
+func reachHost(bind, launcher, hostname string) string {
+	ip := net.ParseIP(bind)
+	if ip == nil || !ip.IsUnspecified() {
+		return bind
+	}
+	if launcher == rundir.LaunchProcess {
+		return "127.0.0.1"
+	}
+	return hostname
+}
+
+// pickPorts chooses a number for each port: the one of the plan, or a free one. All are held until all are chosen, and
+// let go just before the server starts.
+func pickPorts(ports []rundir.Port, host string) (map[string]int, error) {
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			_ = l.Close() // it only kept the number
+		}
+	}()
+	out := make(map[string]int, len(ports))
+	for _, p := range ports {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(p.Number)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, portInUse(p)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("port %s: %w", p.Name, err)
+		}
+		held = append(held, l)
+		out[p.Name] = l.Addr().(*net.TCPAddr).Port
+	}
+	return out, nil
+}
+
+func portInUse(p rundir.Port) *ending {
+	return endf(rundir.ExitReasonPortInUse, "port %d (%s) is in use by %s: end it, or choose another port, or 0 for any free one",
+		p.Number, p.Name, portOwner(p.Number))
+}
+
+// fixedPort returns the first port with a number of the plan.
+func fixedPort(ports []rundir.Port) (rundir.Port, bool) {
+	for _, p := range ports {
+		if p.Number != 0 {
+			return p, true
+		}
+	}
+	return rundir.Port{}, false
+}
+
+// portOwner names the process that listens on a port, as far as this user may know.
+func portOwner(port int) string {
+	inodes := map[string]bool{}
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		listeners(file, port, inodes)
+	}
+	fds, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil || len(inodes) == 0 {
+		return "another process"
+	}
+	for _, fd := range fds {
+		link, err := os.Readlink(fd)
+		if err != nil {
+			continue // a process that ended, or another user's
+		}
+		inode, ok := strings.CutPrefix(link, "socket:[")
+		if !ok || !inodes[strings.TrimSuffix(inode, "]")] {
+			continue
+		}
+		pid := strings.Split(fd, "/")[2]
+		comm, err := os.ReadFile("/proc/" + pid + "/comm")
+		if err != nil {
+			continue
+		}
+		return fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(comm)), pid)
+	}
+	return "a process of another user"
+}
+
+// listeners adds the inodes of the sockets that listen on a port.
+func listeners(file string, port int, inodes map[string]bool) {
+	f, err := os.Open(file)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	want := fmt.Sprintf(":%04X", port)
+	const stateListen = "0A"
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		col := strings.Fields(lines.Text())
+		if len(col) > 9 && strings.HasSuffix(col[1], want) && col[3] == stateListen {
+			inodes[col[9]] = true
+		}
+	}
+}
+
+// saysPortInUse finds in a server's words that its port was taken.
+func saysPortInUse(log string) bool {
+	log = strings.ToLower(log)
+	return strings.Contains(log, "address already in use") || strings.Contains(log, "eaddrinuse") ||
+		strings.Contains(log, "address in use") || strings.Contains(log, "port is already in use") ||
+		strings.Contains(log, "errno 98")
+}

@@ -1,0 +1,32 @@
+package node
+
+import (
+	"assay.bench/internal/load"
+	"assay.bench/internal/results"
+)
+
+// result turns what a load did into the file that is kept of it.
+func (c *client) result(k int, out *load.Result) results.Rank {
+	r := results.Rank{
+		Client: c.name, Rank: c.number, Ranks: c.spec.Ranks, Repeat: k,
+		Workload: workloadName(c.spec), Mode: out.Mode, Concurrency: out.Concurrency, Rate: out.Rate, Seed: out.Seed,
+		ScheduleHash: out.ScheduleHash, T0: out.T0, StartLate: out.StartLate,
+		Warmup: out.Warmup, Window: out.Window, Cooldown: out.Cooldown, Batch: out.Batch,
+		Truncated: out.Truncated, Reason: out.Reason,
+		Measured: results.Counts(out.Measured), All: results.Counts(out.All),
+		Metrics: make([]results.Metric, 0, len(out.Metrics)),
+		Audit:   results.Audit(out.Audit),
+	}
+	for _, e := range out.Errors {
+		r.Errors = append(r.Errors, results.ErrorCount(e))
+	}
+	for _, m := range out.Metrics {
+		n := results.Metric{Name: m.Name, Unit: m.Unit, Count: m.Count, Sum: m.Sum, Min: m.Min, Max: m.Max,
+			Histogram: m.Histogram}
+		for _, b := range m.Batches {
+			n.Batches = append(n.Batches, results.Batch(b))
+		}
+		r.Metrics = append(r.Metrics, n)
+	}
+	return r
+}

@@ -1,0 +1,129 @@
+package results
+
+// RankVersion is the version of a rank's result.json.
+const RankVersion = 1
+
+// Rank is the result of one rank of a client in one repeat: its counts and its histograms whole. It is all that is
+// needed to merge ranks, to join repeats and to compute intervals. Times are in nanoseconds.
+type Rank struct {
+	Version int    `json:"version"`
+	Client  string `json:"client"`
+	Rank    int    `json:"rank"`
+	Ranks   int    `json:"ranks"`
+	Repeat  int    `json:"repeat"`
+	// Workload is inference; Mode is closed or open.
+	Workload string `json:"workload"`
+	Mode     string `json:"mode"`
+	// Concurrency and Rate are this rank's share of a closed and of an open loop.
+	Concurrency int     `json:"concurrency,omitempty"`
+	Rate        float64 `json:"rate,omitempty"`
+	Seed        uint64  `json:"seed"`
+	// ScheduleHash is the SHA-256 of the client's whole schedule: the same on any number of ranks.
+	ScheduleHash string `json:"scheduleHash,omitempty"`
+	// T0 is the start of the load by this rank's wall clock, Unix ns. StartLate is how much later than the barrier's
+	// T0 the rank began.
+	T0        int64 `json:"t0"`
+	StartLate int64 `json:"startLate,omitempty"`
+	// Warmup, Window and Cooldown are the lengths of the phases as they were; the measured window is
+	// [T0+Warmup, T0+Warmup+Window). Batch is the length of one of Batches equal parts of the window.
+	Warmup   int64 `json:"warmup"`
+	Window   int64 `json:"window"`
+	Cooldown int64 `json:"cooldown"`
+	Batch    int64 `json:"batch"`
+	// Truncated says that the load ended before its time; Reason says why.
+	Truncated bool   `json:"truncated,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	// Measured counts the requests that were scheduled in the window; All counts every request, warm-up included.
+	Measured Counts `json:"measured"`
+	All      Counts `json:"all"`
+	// Errors by kind of the taxonomy, over Measured.
+	Errors []ErrorCount `json:"errors,omitempty"`
+	// Metrics are the histograms over the requests in Measured that succeeded.
+	Metrics []Metric `json:"metrics"`
+	Audit   Audit    `json:"audit"`
+	// SHA256 is over the file with this field empty; End is true and last, so that a cut file is never read as whole.
+	SHA256 string `json:"sha256"`
+	End    bool   `json:"end"`
+}
+
+// Batches is the number of equal parts of the window for which a rank keeps histograms of their own.
+const Batches = 64
+
+// Counts are numbers of requests and tokens.
+type Counts struct {
+	// Offered were scheduled, Sent were sent, Succeeded and Failed ended. Offered = Succeeded + Failed once all ended.
+	Offered   int64 `json:"offered"`
+	Sent      int64 `json:"sent"`
+	Succeeded int64 `json:"succeeded"`
+	Failed    int64 `json:"failed"`
+	// Attempts are requests on the wire, retries included.
+	Attempts int64 `json:"attempts"`
+	// Completed ended inside the window, whenever they were scheduled: the numerator of the throughput.
+	Completed int64 `json:"completed"`
+	// InputTokens and OutputTokens of what ended, output tokens of failures included as far as they arrived.
+	InputTokens  int64 `json:"inputTokens,omitempty"`
+	OutputTokens int64 `json:"outputTokens,omitempty"`
+	// WindowOutputTokens arrived inside the window: the numerator of the token throughput.
+	WindowOutputTokens int64 `json:"windowOutputTokens,omitempty"`
+	// WindowInputTokens belong to requests that completed inside the window.
+	WindowInputTokens int64 `json:"windowInputTokens,omitempty"`
+}
+
+// ErrorCount is one kind of failure: dns, connect, tls, reset, timeout_first, timeout_idle, timeout_total, http_4xx,
+// http_5xx, stream_error, truncated, empty or short.
+type ErrorCount struct {
+	Kind string `json:"kind"`
+	// Code is the HTTP status, where there is one.
+	Code   int    `json:"code,omitempty"`
+	Count  int64  `json:"count"`
+	Sample string `json:"sample,omitempty"`
+}
+
+// Metric is one histogram, whole and in batches by scheduled instant. Values are in Unit.
+type Metric struct {
+	// Name is ttft, e2e, tpot, itl_token, itl_chunk, send_lag, ttft_from_send or e2e_from_send.
+	Name string `json:"name"`
+	// Unit is ns.
+	Unit  string `json:"unit"`
+	Count int64  `json:"count"`
+	// Sum is exact; Min and Max are exact.
+	Sum int64 `json:"sum"`
+	Min int64 `json:"min"`
+	Max int64 `json:"max"`
+	// Histogram is HDR V2, compressed, base64, 3 significant digits.
+	Histogram string `json:"histogram"`
+	// Batches are like Histogram, one for each part of the window; "" where it is empty.
+	Batches []Batch `json:"batches,omitempty"`
+}
+
+// Batch is a metric in one part of the window.
+type Batch struct {
+	Count     int64  `json:"count"`
+	Sum       int64  `json:"sum"`
+	Histogram string `json:"histogram,omitempty"`
+}
+
+// Audit is what a client knows of itself over the measured window. Ratios are shares of window × GOMAXPROCS.
+type Audit struct {
+	// Sound is false when the client limited the result; Violations name the limits.
+	Sound      bool     `json:"sound"`
+	Violations []string `json:"violations,omitempty"`
+	// SendLagP99 and SendLagMax against SendLagLimit, in ns.
+	SendLagP99   int64 `json:"sendLagP99"`
+	SendLagMax   int64 `json:"sendLagMax"`
+	SendLagLimit int64 `json:"sendLagLimit"`
+	// RunQueueRatio against RunQueueLimit.
+	RunQueueRatio float64 `json:"runQueueRatio"`
+	RunQueueLimit float64 `json:"runQueueLimit"`
+	CPURatio      float64 `json:"cpuRatio"`
+	// Throttled is how long the cgroup was throttled, GCPauseMax the longest pause, in ns.
+	Throttled  int64 `json:"throttled"`
+	GCPauseMax int64 `json:"gcPauseMax"`
+	// Descriptors and Ports say that they ran out.
+	Descriptors bool `json:"descriptors,omitempty"`
+	Ports       bool `json:"ports,omitempty"`
+	// Saturated says that requests waited for maxInFlight in an open loop; SaturatedFor is how long, in ns.
+	Saturated    bool  `json:"saturated,omitempty"`
+	SaturatedFor int64 `json:"saturatedFor,omitempty"`
+	GOMAXPROCS   int   `json:"gomaxprocs"`
+}

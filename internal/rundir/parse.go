@@ -1,0 +1,175 @@
+package rundir
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// VersionError says that a file has a version that this program does not know.
+type VersionError struct {
+	// File is the kind of file, such as plan.json.
+	File string
+	// Got is the file's version.
+	Got int
+}
+
+// Error says what to do about it.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s has version %d; this program knows %s: use the assay and the assay-node of one release",
+		e.File, e.Got, knownVersions())
+}
+
+func knownVersions() string {
+	if Version == oldest() {
+		return fmt.Sprintf("version %d", Version)
+	}
+	return fmt.Sprintf("versions %d to %d", oldest(), Version)
+}
+
+// oldest is the first version that a reader of this release accepts.
+func oldest() int { return max(1, Version-1) }
+
+// ParsePlan reads plan.json. An unknown version is a *VersionError; an unknown field, a second value and a plan that
+// contradicts itself are errors, for a node never guesses what a plan means.
+func ParsePlan(b []byte) (*Plan, error) {
+	var p Plan
+	if err := parse(PlanFile, b, &p); err != nil {
+		return nil, err
+	}
+	if err := p.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", PlanFile, err)
+	}
+	return &p, nil
+}
+
+// ParseControl reads control.json. An unknown version is a *VersionError.
+func ParseControl(b []byte) (*Control, error) {
+	var c Control
+	if err := parse(ControlFile, b, &c); err != nil {
+		return nil, err
+	}
+	if c.Want != WantRun && c.Want != WantDrain && c.Want != WantStop {
+		return nil, fmt.Errorf("%s: want %q: it is %s, %s or %s", ControlFile, c.Want, WantRun, WantDrain, WantStop)
+	}
+	return &c, nil
+}
+
+// ParseStatus reads status.json. An unknown version is a *VersionError.
+func ParseStatus(b []byte) (*Status, error) {
+	var s Status
+	if err := parse(StatusFile, b, &s); err != nil {
+		return nil, err
+	}
+	if s.Phase == "" {
+		return nil, fmt.Errorf("%s: no phase", StatusFile)
+	}
+	return &s, nil
+}
+
+// ParseExit reads exit.json. An unknown version is a *VersionError.
+func ParseExit(b []byte) (*Exit, error) {
+	var e Exit
+	if err := parse(ExitFile, b, &e); err != nil {
+		return nil, err
+	}
+	if e.Reason == "" {
+		return nil, fmt.Errorf("%s: no reason", ExitFile)
+	}
+	return &e, nil
+}
+
+// parse reads one JSON value and nothing after it. The version is looked at first: a file of another version may have
+// other fields, and the version is then what to complain about.
+func parse(file string, b []byte, v any) error {
+	var head struct {
+		Version *int `json:"version"`
+	}
+	if err := json.Unmarshal(b, &head); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if head.Version == nil {
+		return fmt.Errorf("%s: no version", file)
+	}
+	if *head.Version < oldest() || *head.Version > Version {
+		return &VersionError{File: file, Got: *head.Version}
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: more than one value", file)
+	}
+	return nil
+}
+
+// check finds what would make a node guess.
+func (p *Plan) check() error {
+	if p.Launcher != LaunchProcess && p.Launcher != LaunchSrun {
+		return fmt.Errorf("launcher %q: it is %s or %s", p.Launcher, LaunchProcess, LaunchSrun)
+	}
+	if p.Repeats.First < 1 || p.Repeats.Count < 1 {
+		return fmt.Errorf("repeats %d+%d: both are at least 1", p.Repeats.First, p.Repeats.Count)
+	}
+	switch p.Repeats.Restart {
+	case RestartProcess, RestartJob, RestartNone:
+	default:
+		return fmt.Errorf("restart %q: it is %s, %s or %s", p.Repeats.Restart, RestartProcess, RestartJob, RestartNone)
+	}
+	names := map[string]bool{}
+	for _, s := range p.Services {
+		if err := checkComponent(names, s.Name, s.Ranks); err != nil {
+			return err
+		}
+		if len(s.Argv) == 0 {
+			return fmt.Errorf("service %s: no command", s.Name)
+		}
+		for _, sc := range s.Scrapes {
+			if !folderName(sc.Name) {
+				return fmt.Errorf("service %s: scrape %q: a name is of a-z, 0-9 and dashes", s.Name, sc.Name)
+			}
+		}
+	}
+	for _, c := range p.Clients {
+		if err := checkComponent(names, c.Name, c.Ranks); err != nil {
+			return err
+		}
+		if (c.Target.Service == "") == (c.Target.URL == "") {
+			return fmt.Errorf("client %s: exactly one of a target service and a target URL", c.Name)
+		}
+		if (c.ClosedLoop == nil) == (c.OpenLoop == nil) {
+			return fmt.Errorf("client %s: exactly one of a closed and an open loop", c.Name)
+		}
+	}
+	return nil
+}
+
+// checkComponent refuses names that are no plain folder names, that stand twice or that a file of the attempt has.
+func checkComponent(seen map[string]bool, name string, ranks int) error {
+	switch {
+	case !folderName(name):
+		return fmt.Errorf("component %q: a name is of a-z, 0-9 and dashes", name)
+	case seen[name]:
+		return fmt.Errorf("component %s stands twice", name)
+	case ranks < 1:
+		return fmt.Errorf("component %s: %d ranks", name, ranks)
+	}
+	seen[name] = true
+	return nil
+}
+
+func folderName(s string) bool {
+	if s == "" || s == SecretsDir || s == ClaimLink {
+		return false
+	}
+	for _, r := range s {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,147 @@
+package inference
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+)
+
+// body hands out the bytes of an answer's body as they arrive, without the framing.
+type body struct {
+	in *stream
+	// left is what is left of the chunk or of the body; -1 for a body that ends with the connection.
+	left    int64
+	chunked bool
+	state   bodyState
+}
+
+type bodyState uint8
+
+// The states of a chunked body:
+//
+//	size --n>0--> data --n bytes--> gap --CRLF--> size
+//	size --0----> trailers --blank line--> over
+//
+// A body that is not chunked is only in data and over.
+const (
+	inSize bodyState = iota
+	inData
+	inGap
+	inTrailers
+	over
+)
+
+func newBody(in *stream, h head) body {
+	b := body{in: in, left: h.length, chunked: h.chunked, state: inData}
+	switch {
+	case h.chunked:
+		b.state = inSize
+	case h.length == 0 || h.status == 204 || h.status == 304:
+		b.state = over
+	}
+	return b
+}
+
+// next is the next piece; it reads from the connection only when nothing of the body is buffered. It holds until the
+// call after it. The error is io.EOF at the end of the body, io.ErrUnexpectedEOF when the connection ended first.
+func (b *body) next() ([]byte, error) {
+	for {
+		switch b.state {
+		case over:
+			return nil, io.EOF
+		case inData:
+			return b.data()
+		default:
+			if err := b.framing(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// buffered says that something of the body, or all of it, was read from the connection already.
+func (b *body) buffered() bool { return b.state == over || len(b.in.unread()) > 0 }
+
+func (b *body) data() ([]byte, error) {
+	if len(b.in.unread()) == 0 {
+		if err := b.in.fill(); err != nil {
+			if err == io.EOF && b.left < 0 {
+				b.state = over
+				return nil, io.EOF
+			}
+			return nil, unexpected(err)
+		}
+	}
+	piece := b.in.unread()
+	if b.left >= 0 {
+		piece = piece[:min(int64(len(piece)), b.left)]
+		b.left -= int64(len(piece))
+	}
+	b.in.take(len(piece))
+	if b.left == 0 {
+		b.state = over
+		if b.chunked {
+			b.state = inGap
+		}
+	}
+	return piece, nil
+}
+
+// framing reads one line between the data of two chunks.
+func (b *body) framing() error {
+	line, err := b.in.line()
+	if err != nil {
+		return unexpected(err)
+	}
+	switch b.state {
+	case inSize:
+		size, ok := chunkSize(line)
+		if !ok {
+			return fmt.Errorf("%w: chunk size %.20q", errMalformed, line)
+		}
+		b.left, b.state = size, inData
+		if size == 0 {
+			b.state = inTrailers
+		}
+	case inGap:
+		if len(line) > 0 {
+			return fmt.Errorf("%w: a chunk is longer than its size", errMalformed)
+		}
+		b.state = inSize
+	case inTrailers:
+		if len(line) == 0 {
+			b.state = over
+		}
+	}
+	return nil
+}
+
+// chunkSize reads the hexadecimal size of a chunk; extensions are passed over.
+func chunkSize(line []byte) (n int64, ok bool) {
+	line, _, _ = bytes.Cut(line, []byte(";"))
+	line = bytes.TrimRight(line, " \t")
+	if len(line) == 0 || len(line) > 8 {
+		return 0, false
+	}
+	for _, c := range line {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		n = n<<4 | int64(c)
+	}
+	return n, true
+}
+
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,294 @@
+package inference
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"assay.bench/internal/load"
+)
+
+// split reads events from pieces of the given sizes, over and over.
+func split(text []byte, sizes ...int) (all []string) {
+	var e events
+	e.reset()
+	for i := 0; len(text) > 0; i++ {
+		n := min(len(text), max(1, sizes[i%len(sizes)]))
+		e.feed(text[:n])
+		for data, found := e.next(); found; data, found = e.next() {
+			all = append(all, string(data))
+		}
+		text = text[n:]
+	}
+	if data, found := e.rest(); found {
+		all = append(all, "rest:"+string(data))
+	}
+	return all
+}
+
+func TestEvents(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason, in string
+		want       []string
+	}{
+		"two":        {"a blank line ends an event", "data: a\n\ndata: b\n\n", []string{"a", "b"}},
+		"crlf":       {"CRLF and CR end lines too", "data: a\r\n\r\ndata: b\r\rdata: c\n\n", []string{"a", "b", "c"}},
+		"no space":   {"one space after the colon goes, if it is there", "data:a\n\ndata:  b\n\n", []string{"a", " b"}},
+		"many lines": {"data lines are joined", "data: a\ndata: b\ndata\n\n", []string{"a\nb\n"}},
+		"others":     {"comments and other fields are dropped", ": ping\n\nevent: x\nid: 1\ndatum: no\ndata: a\n: c\n\n", []string{"a"}},
+		"empty":      {"an event of empty data is one", "data:\n\n", []string{""}},
+		"cut":        {"what the end of the stream cut off", "data: a\n\ndata: b\n", []string{"a", "rest:b"}},
+		"cut line":   {"even inside a line", "data: [DONE]", []string{"rest:[DONE]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for size := 1; size <= len(c.in); size++ {
+				if diff := cmp.Diff(c.want, split([]byte(c.in), size)); diff != "" {
+					t.Fatalf("%s, in pieces of %d (-want +got):\n%s", c.reason, size, diff)
+				}
+			}
+		})
+	}
+}
+
+func FuzzEvents(f *testing.F) {
+	f.Add([]byte("data: a\n\ndata: b\r\n\r\n: c\n\n"), uint8(3), uint8(1))
+	f.Add([]byte("data: a\rdata: b\r\r\n\n"), uint8(1), uint8(2))
+	f.Add([]byte("data\n\ndata"), uint8(7), uint8(1))
+	f.Fuzz(func(t *testing.T, in []byte, a, b uint8) {
+		whole, pieces := split(in, len(in)), split(in, int(a), int(b))
+		if diff := cmp.Diff(whole, pieces); diff != "" {
+			t.Errorf("the pieces matter (-whole +pieces):\n%s", diff)
+		}
+	})
+}
+
+func TestScanChunk(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason, in string
+		want       chunk
+		invalid    bool
+	}{
+		"text":         {"a completion", `{"choices":[{"index":0,"text":" a","logprobs":null}]}`, chunk{true, false, -1, -1}, false},
+		"quotes":       {"escapes inside a string", `{"x":"\\\"}]","choices":[{"text":"\\"}]}`, chunk{true, false, -1, -1}, false},
+		"second":       {"any choice counts", `{"choices":[{"text":""},{"text":"b"}]}`, chunk{true, false, -1, -1}, false},
+		"usage":        {"in a chunk of its own", `{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"x":{"y":[1]}}}`, chunk{false, false, 3, 4}, false},
+		"null":         {"nulls say nothing", `{"choices":null,"usage":null,"error":null,"object":null}`, chunk{false, false, -1, -1}, false},
+		"odd usage":    {"what is no whole number says nothing", `{"usage":{"prompt_tokens":-3,"completion_tokens":4.5}}`, chunk{false, false, -1, -1}, false},
+		"role":         {"no content", `{"choices":[{"delta":{"role":"assistant","content":""}}]}`, chunk{false, false, -1, -1}, false},
+		"tools":        {"a tool call is content", `{"choices":[{"delta":{"tool_calls":[{"a":1}]}}]}`, chunk{true, false, -1, -1}, false},
+		"no tools":     {"an empty list is none", `{"choices":[{"delta":{"tool_calls":[ ]}}]}`, chunk{false, false, -1, -1}, false},
+		"error":        {"an error", `{"error":{"message":"x"}}`, chunk{false, true, -1, -1}, false},
+		"error object": {"an error as older vLLM writes it", `{"object":"error","message":"x"}`, chunk{false, true, -1, -1}, false},
+		"spaces":       {"JSON may have them", " {\n\"choices\" : [ { \"text\" : \"a\" } ] } ", chunk{true, false, -1, -1}, false},
+		"cut":          {"a cut object", `{"choices":[{"text":"a"`, chunk{}, true},
+		"array":        {"not an object", `[1]`, chunk{}, true},
+		"two":          {"more than one", `{}{}`, chunk{}, true},
+		"comma":        {"a list without its comma", `{"a":1 "b":2}`, chunk{}, true},
+		"word":         {"no JSON at all", `Internal Server Error`, chunk{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, valid := scanChunk([]byte(c.in))
+			if valid == c.invalid {
+				t.Fatalf("%s: valid %t", c.reason, valid)
+			}
+			if valid && got != c.want {
+				t.Errorf("%s: got %+v, want %+v", c.reason, got, c.want)
+			}
+		})
+	}
+}
+
+// FuzzScanChunk compares with encoding/json on whatever that accepts.
+func FuzzScanChunk(f *testing.F) {
+	for _, seed := range []string{
+		`{"choices":[{"index":0,"text":"a"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}`,
+		`{"choices":[{"delta":{"content":"a","role":"b","tool_calls":[1]}}],"error":null}`,
+		`{"object":"error"}`, `{"error":{}}`, `{"usage":{"prompt_tokens":1e3}}`, `{"a":[{"b":"]}"},1,-2.5e7,true,null]}`, `{`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		got, valid := scanChunk(in)
+		var v map[string]any
+		err := json.Unmarshal(in, &v)
+		if bytes.ContainsRune(in, '\\') || !isObject(in) || hasTwice(in) {
+			return // keys may be written with escapes, and of two equal keys the last counts there
+		}
+		if err == nil && !valid {
+			if !shaped(v) {
+				return // JSON, but not the shape that a server answers in
+			}
+			t.Fatalf("%s is refused", in)
+		}
+		if err != nil || !valid || !shaped(v) {
+			return
+		}
+		if want := contentOf(v); got.content != want {
+			t.Errorf("%s: content %t, want %t", in, got.content, want)
+		}
+		object, _ := v["object"].(string)
+		if want := v["error"] != nil || object == "error"; got.failure != want {
+			t.Errorf("%s: failure %t, want %t", in, got.failure, want)
+		}
+	})
+}
+
+func isObject(in []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(in, " \t\r\n"), []byte("{"))
+}
+
+// hasTwice says that a key may stand twice: one that we look at.
+func hasTwice(in []byte) bool {
+	for _, key := range []string{"choices", "usage", "error", "object", "text", "delta", "content", "tool_calls", "reasoning"} {
+		if strings.Count(string(in), `"`+key+`"`) > 1 {
+			return true
+		}
+	}
+	return strings.Count(string(in), `"reasoning_content"`) > 1
+}
+
+// shaped says that choices and usage have the types of the API.
+func shaped(v map[string]any) bool {
+	choices, isList := v["choices"].([]any)
+	if v["choices"] != nil && !isList {
+		return false
+	}
+	for _, c := range choices {
+		choice, isMap := c.(map[string]any)
+		if !isMap {
+			return false
+		}
+		if _, isMap := choice["delta"].(map[string]any); choice["delta"] != nil && !isMap {
+			return false
+		}
+	}
+	_, isMap := v["usage"].(map[string]any)
+	return v["usage"] == nil || isMap
+}
+
+func contentOf(v map[string]any) bool {
+	choices, _ := v["choices"].([]any)
+	for _, c := range choices {
+		choice := c.(map[string]any)
+		delta, _ := choice["delta"].(map[string]any)
+		for _, s := range []any{choice["text"], delta["content"], delta["reasoning"], delta["reasoning_content"]} {
+			if s, isText := s.(string); isText && s != "" {
+				return true
+			}
+		}
+		if calls, _ := delta["tool_calls"].([]any); len(calls) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func TestParseHead(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason, in string
+		want       head
+		n          int
+		err        bool
+	}{
+		"plain":    {"names are compared without case", "HTTP/1.1 200 OK\r\ncontent-TYPE: text/html ; x=y\r\nContent-Length:  12 \r\n\r\nbody", head{200, 12, false, false, []byte("text/html")}, 72, false},
+		"chunked":  {"a chunked body", "HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\nConnection: close\r\n\r\n", head{200, -1, true, true, nil}, 63, false},
+		"1.0":      {"HTTP/1.0 closes unless it says otherwise", "HTTP/1.0 200 OK\n\n", head{200, -1, false, true, nil}, 17, false},
+		"1.0 keep": {"and it may", "HTTP/1.0 200 OK\nConnection: keep-alive\n\n", head{200, -1, false, false, nil}, 40, false},
+		"part":     {"not whole yet", "HTTP/1.1 200 OK\r\nA: b\r\n", head{}, 0, false},
+		"other":    {"not HTTP", "SSH-2.0\r\n\r\n", head{}, 0, true},
+		"status":   {"no status", "HTTP/1.1 2x0 OK\r\n\r\n", head{}, 0, true},
+		"lengths":  {"two lengths that differ", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", head{}, 0, true},
+		"coding":   {"a coding that nobody asked for", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", head{}, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, n, err := parseHead([]byte(c.in))
+			if (err != nil) != c.err || n != c.n {
+				t.Fatalf("%s: %d bytes, error %v; want %d", c.reason, n, err, c.n)
+			}
+			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(head{})); n > 0 && diff != "" {
+				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+// FuzzAnswer reads head and body and compares with net/http on whatever both accept; cut into pieces it is the same.
+func FuzzAnswer(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"), uint8(3))
+	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\nd\r\n0\r\nA: b\r\n\r\n"), uint8(1))
+	f.Add([]byte("HTTP/1.0 404 No\r\n\r\nrest"), uint8(2))
+	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
+		status, got, err := readAnswer(in, len(in)+1)
+		status2, pieces, err2 := readAnswer(in, int(size)+1)
+		if status != status2 || !bytes.Equal(got, pieces) || (err == nil) != (err2 == nil) {
+			t.Fatalf("the pieces matter: %d %q %v, %d %q %v", status, got, err, status2, pieces, err2)
+		}
+		resp, herr := http.ReadResponse(bufio.NewReader(bytes.NewReader(in)), &http.Request{Method: http.MethodPost})
+		if err != nil || herr != nil || status < 200 || len(resp.TransferEncoding) > 0 != strings.Contains(strings.ToLower(string(in)), "chunked") {
+			return
+		}
+		defer resp.Body.Close()
+		want, herr := io.ReadAll(resp.Body)
+		if herr == nil && (status != resp.StatusCode || !bytes.Equal(got, want)) {
+			t.Errorf("got %d %q, net/http %d %q", status, got, resp.StatusCode, want)
+		}
+	})
+}
+
+// readAnswer reads a whole answer from reads of at most n bytes.
+func readAnswer(in []byte, n int) (status int, all []byte, err error) {
+	s := &stream{ctx: context0, conn: &pieces{in: in, n: n}, clock: load.NewTimerClock(), limits: limits{first: never, total: never, idle: never}}
+	h, err := s.head()
+	if err != nil {
+		return 0, nil, err
+	}
+	b := newBody(s, h)
+	for {
+		piece, err := b.next()
+		all = append(all, piece...)
+		if err == io.EOF {
+			return h.status, all, nil
+		}
+		if err != nil {
+			return h.status, all, err
+		}
+	}
+}
+
+// Parsing an event allocates nothing.
+func TestParsingAllocatesNothing(t *testing.T) {
+	answer := []byte(framed(text("hello", "7")) + framed(": ping\n\n") + framed(text("there", "8")))
+	source := &pieces{n: 1 << 20}
+	s := &stream{ctx: context0, conn: source, clock: load.NewTimerClock(), limits: limits{first: never, total: never, idle: never}}
+	b := newBody(s, head{status: 200, chunked: true, length: -1})
+	var e events
+	found := 0
+	read := func() {
+		source.in = answer
+		for want := found + 2; found < want; {
+			piece, err := b.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.feed(piece)
+			for data, more := e.next(); more; data, more = e.next() {
+				if c, valid := scanChunk(data); valid && c.content {
+					found++
+				}
+			}
+		}
+	}
+	read()
+	if n := testing.AllocsPerRun(1000, read); n != 0 {
+		t.Errorf("%v allocations for two events, want 0", n)
+	}
+	if found != 2*1002 {
+		t.Errorf("%d chunks with content, want 2004", found)
+	}
+}

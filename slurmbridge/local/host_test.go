@@ -1,0 +1,356 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"assay.bench/slurmbridge"
+)
+
+const testOrigin = "0123abcd"
+
+// bench is a host with one folder for scripts.
+type bench struct {
+	t   *testing.T
+	dir string
+	o   Options
+	*Host
+	n int
+}
+
+func newBench(t *testing.T, o Options) *bench {
+	t.Helper()
+	b := &bench{t: t, dir: t.TempDir(), o: o}
+	b.o.Origin = testOrigin
+	if b.o.KillWait == 0 {
+		b.o.KillWait = 300 * time.Millisecond
+	}
+	b.o.StateDir = filepath.Join(b.dir, "state")
+	b.open()
+	t.Cleanup(b.endAll)
+	return b
+}
+
+func (b *bench) open() {
+	b.t.Helper()
+	h, err := Open(b.o)
+	b.must(err)
+	b.Host = h
+}
+
+func (b *bench) endAll() {
+	b.until("every job has ended", func() bool {
+		jobs, err := b.List(context.Background()) // the test's own context is over
+		over := err == nil
+		for _, j := range jobs {
+			if !j.Over() {
+				over = false
+				_ = b.Cancel(context.Background(), j.ID) // tried again until it is over
+			}
+		}
+		return over
+	})
+}
+
+func (b *bench) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) until(what string, ok func() bool) {
+	b.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("not within 20 s: %s", what)
+		}
+		<-tick.C
+	}
+}
+
+// submit hands in a job whose assay-node is a bash script that runs in the attempt's folder.
+func (b *bench) submit(node string, change ...func(*slurmbridge.Script)) (id, attempt string) {
+	b.t.Helper()
+	b.n++
+	attempt = filepath.Join(b.dir, fmt.Sprintf("run%d", b.n), "main", "1")
+	b.must(os.MkdirAll(attempt, 0o700))
+	program := filepath.Join(b.dir, fmt.Sprintf("node%d", b.n))
+	b.must(os.WriteFile(program, []byte("#!/bin/bash\n"+node), 0o700))
+	s := slurmbridge.Script{Directory: attempt, Node: program, Parts: []slurmbridge.Part{{}}}
+	for _, c := range change {
+		c(&s)
+	}
+	key := slurmbridge.NewKey(testOrigin, fmt.Sprintf("%016x", b.n), 1)
+	b.must(b.Submit(b.t.Context(), key, s))
+	jobs, err := b.Find(b.t.Context(), key)
+	b.must(err)
+	if len(jobs) != 1 {
+		b.t.Fatalf("%d jobs under %s", len(jobs), key)
+	}
+	return jobs[0].ID, attempt
+}
+
+// start also releases the job and waits until its program made the file ready.
+func (b *bench) start(node string, change ...func(*slurmbridge.Script)) (id, attempt string) {
+	b.t.Helper()
+	id, attempt = b.submit(node, change...)
+	b.must(b.Release(b.t.Context(), id))
+	b.until("the program is ready", func() bool { return exists(filepath.Join(attempt, "ready")) })
+	return id, attempt
+}
+
+func (b *bench) job(id string) slurmbridge.Job {
+	b.t.Helper()
+	jobs, err := b.List(b.t.Context())
+	b.must(err)
+	i := slices.IndexFunc(jobs, func(j slurmbridge.Job) bool { return j.ID == id })
+	if i < 0 {
+		b.t.Fatalf("job %s is not listed", id)
+	}
+	return jobs[i]
+}
+
+func (b *bench) end(id string) slurmbridge.Job {
+	b.t.Helper()
+	b.until("the job ends", func() bool { return b.job(id).Over() })
+	return b.job(id)
+}
+
+// runner is the pid of the job's runner.
+func (b *bench) runner(id string) int {
+	b.t.Helper()
+	owner, err := os.Readlink(b.path(id, "runner"))
+	b.must(err)
+	p, ok := parseProcess(owner)
+	if !ok {
+		b.t.Fatalf("runner is %q", owner)
+	}
+	return p.pid
+}
+
+func pidIn(t *testing.T, file string) int {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+func isGone(pid int) bool {
+	s, err := readStat(pid)
+	return err != nil || s.dead()
+}
+
+// stubborn ignores TERM, and so does its child in another session; both say who they are.
+const stubborn = `
+trap '' TERM
+setsid bash -c 'trap "" TERM; echo $$ >stray; while :; do read -t 1 <> <(:); done' &
+while [ ! -s stray ]; do read -t 0.01 <> <(:); done
+echo $$ >node.pid
+: >ready
+while :; do read -t 1 <> <(:); done
+`
+
+func TestCancelKillsEverySession(t *testing.T) {
+	b := newBench(t, Options{KillWait: 700 * time.Millisecond})
+	id, attempt := b.start(stubborn)
+	node, stray := pidIn(t, filepath.Join(attempt, "node.pid")), pidIn(t, filepath.Join(attempt, "stray"))
+	begin := time.Now()
+	b.must(b.Cancel(t.Context(), id))
+	if took := time.Since(begin); took > 300*time.Millisecond {
+		t.Errorf("Cancel took %s, want it to return at once", took)
+	}
+	if j := b.job(id); j.Phase != slurmbridge.Running {
+		t.Errorf("right after Cancel: %+v, want Running as long as processes live", j)
+	}
+	j := b.end(id)
+	if !isGone(node) || !isGone(stray) {
+		t.Errorf("the job is over but processes live: node gone %v, stray gone %v", isGone(node), isGone(stray))
+	}
+	if took := time.Since(begin); took < 600*time.Millisecond {
+		t.Errorf("gone after %s, before the kill wait: TERM alone cannot have ended them", took)
+	}
+	if j.Reason != "Cancelled" || j.Phase != slurmbridge.Failed {
+		t.Errorf("ended: %+v, want Cancelled", j)
+	}
+}
+
+func TestRunnerKilled(t *testing.T) {
+	b := newBench(t, Options{})
+	id, attempt := b.start(stubborn)
+	stray := pidIn(t, filepath.Join(attempt, "stray"))
+	b.must(syscall.Kill(b.runner(id), syscall.SIGKILL))
+	b.until("the kill is seen", func() bool { return b.job(id).Reason == "RunnerKilled" })
+	if j := b.job(id); j.Phase != slurmbridge.Running {
+		t.Errorf("%+v, want Running: its processes live", j)
+	}
+	b.open() // a restart of assay does not start it again
+	b.must(b.Cancel(t.Context(), id))
+	if j := b.end(id); j.Reason != "Cancelled" || !isGone(stray) {
+		t.Errorf("%+v, stray gone %v; want Cancelled and no process left", j, isGone(stray))
+	}
+}
+
+func TestRunnerAndJobKilled(t *testing.T) {
+	b := newBench(t, Options{})
+	id, _ := b.start(": >ready\nwhile :; do read -t 1 <> <(:); done\n")
+	b.must(syscall.Kill(b.runner(id), syscall.SIGKILL))
+	j := b.job(id)
+	left, err := survivors(j.Key, id, b.session(id))
+	b.must(err)
+	for _, pid := range left {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // gone is fine
+	}
+	if j := b.end(id); j.Phase != slurmbridge.Failed || j.Reason != "RunnerKilled" || j.Ended.IsZero() {
+		t.Errorf("%+v, want Failed with the honest reason that nobody saw the exit code", j)
+	}
+}
+
+func TestStaleRunners(t *testing.T) {
+	cases := map[string]struct {
+		reason, wantReason string
+		wantPhase          slurmbridge.Phase
+		runner             func(b *bench) string
+	}{
+		"pid used again": {
+			"the pid lives, but it is another process", "RunnerKilled", slurmbridge.Failed,
+			func(b *bench) string { return fmt.Sprintf("%d.%d.%s", os.Getpid(), 1, b.boot) },
+		},
+		"another boot": {
+			"pids and starts of another boot mean nothing", "HostRestarted", slurmbridge.Interrupted,
+			func(b *bench) string {
+				s, err := readStat(os.Getpid())
+				b.must(err)
+				return fmt.Sprintf("%d.%d.%s", os.Getpid(), s.start, "11111111-2222-3333-4444-555555555555")
+			},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, Options{})
+			id, _ := b.submit("exit 0\n")
+			b.must(os.Symlink(c.runner(b), b.path(id, "runner")))
+			if j := b.job(id); j.Reason != c.wantReason || j.Phase != c.wantPhase {
+				t.Errorf("%+v, want %s, %s: %s", j, c.wantPhase, c.wantReason, c.reason)
+			}
+		})
+	}
+}
+
+func TestReleaseSurvivesCrash(t *testing.T) {
+	b := newBench(t, Options{})
+	id, attempt := b.submit("echo ran >>ran\n")
+	// Killed between the intent and the start of the runner.
+	b.must(writeWhole(b.path(id, "released"), nil))
+	b.open()
+	if j := b.end(id); j.Phase != slurmbridge.Succeeded {
+		t.Errorf("%+v, want Succeeded", j)
+	}
+	ran, err := os.ReadFile(filepath.Join(attempt, "ran"))
+	if err != nil || string(ran) != "ran\n" {
+		t.Errorf("ran: %q, %v; want once", ran, err)
+	}
+}
+
+func TestCleanEnvironment(t *testing.T) {
+	t.Setenv("SBATCH_PARTITION", "gpu")
+	t.Setenv("ASSAY_TOKEN", "secret")
+	t.Setenv("BASH_ENV", "/etc/passwd")
+	b := newBench(t, Options{})
+	id, attempt := b.submit("tr '\\0' '\\n' </proc/$$/environ >environ; : >ready\n")
+	b.must(b.Release(t.Context(), id))
+	j := b.end(id)
+	text, err := os.ReadFile(filepath.Join(attempt, "environ"))
+	b.must(err)
+	allowed := map[string]bool{"PATH": true, "HOME": true, "USER": true, "LOGNAME": true, "SHELL": true, "TMPDIR": true, "CUDA_VISIBLE_DEVICES": true}
+	got := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch {
+		case allowed[name]:
+		case name == "PWD" || name == "OLDPWD" || name == "SHLVL" || name == "_": // bash's own
+		default:
+			got[name] = value
+		}
+	}
+	want := map[string]string{"LANG": "C.UTF-8", "SLURM_JOB_ID": id, "SLURM_JOB_NAME": string(j.Key), "ASSAY_JOB": string(j.Key)}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("environment of the job: -want +got\n%s", diff)
+	}
+}
+
+func TestNoticeBeforeTimeLimit(t *testing.T) {
+	b := newBench(t, Options{})
+	id, attempt := b.start(`
+trap 'date +%s%N >usr1' USR1
+trap 'date +%s%N >term; exit 5' TERM
+: >ready
+while :; do read -t 0.05 <> <(:); done
+`, func(s *slurmbridge.Script) { s.TimeLimit, s.Notice = 3*time.Second, 2*time.Second })
+	j := b.end(id)
+	usr1, term := pidIn(t, filepath.Join(attempt, "usr1")), pidIn(t, filepath.Join(attempt, "term"))
+	if before := time.Duration(term - usr1); before < time.Second || before > 4*time.Second {
+		t.Errorf("USR1 came %s before TERM, want about 2 s", before)
+	}
+	if j.Reason != "TimeLimit" || j.ExitCode != 5 {
+		t.Errorf("%+v, want TimeLimit with the script's exit code", j)
+	}
+}
+
+func TestForget(t *testing.T) {
+	now := time.Now()
+	b := newBench(t, Options{Remember: time.Hour, Now: func() time.Time { return now }})
+	old, _ := b.submit("exit 0\n")
+	b.must(b.Cancel(t.Context(), old))
+	held, _ := b.submit("exit 0\n")
+	newest, _ := b.submit("exit 0\n")
+	b.must(b.Cancel(t.Context(), newest))
+	now = now.Add(2 * time.Hour)
+	jobs, err := b.List(t.Context())
+	if err != nil || len(jobs) != 1 || jobs[0].ID != held {
+		t.Errorf("List: %+v, %v; want only the job that did not end", jobs, err)
+	}
+	if exists(b.path(old)) || exists(b.path(newest)) {
+		t.Error("the folders of forgotten jobs are still there")
+	}
+	if next, _ := b.submit("exit 0\n"); number(next) <= number(newest) {
+		t.Errorf("the next job is %s: the id %s was used again", next, newest)
+	}
+	b.must(b.Cancel(t.Context(), old))
+}
+
+func TestModes(t *testing.T) {
+	b := newBench(t, Options{})
+	p := filepath.Join(b.dir, "w", "deep", "file")
+	b.must(b.Write(t.Context(), map[string][]byte{p: []byte("x")}))
+	id, _ := b.submit("exit 0\n")
+	for path, want := range map[string]os.FileMode{
+		p: 0o600, filepath.Dir(p): 0o700 | os.ModeDir, filepath.Join(b.dir, "w"): 0o700 | os.ModeDir,
+		b.o.StateDir: 0o700 | os.ModeDir, b.path(id): 0o700 | os.ModeDir, b.path(id, "job.sh"): 0o600,
+	} {
+		info, err := os.Stat(path)
+		b.must(err)
+		if info.Mode() != want {
+			t.Errorf("%s has mode %v, want %v", path, info.Mode(), want)
+		}
+	}
+}

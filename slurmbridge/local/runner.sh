@@ -1,0 +1,129 @@
+# Runs one job of assay and writes how it ended, whether or not assay lives.
+# Arguments: state folder, id, key, directory, time limit and notice in s (0: none), kill wait in 0.1 s, bash's options.
+state=$1 id=$2 key=$3 dir=$4 limit=$5 notice=$6 killwait=$7 options=$8
+umask 077
+told='' job='' timer=''
+trap 'met=1 told=${told:-CANCELLED}' TERM
+trap 'met=1 told=${told:-TIMEOUT}' ALRM
+trap 'met=1; [ -z "$job" ] || kill -s USR1 "$job" 2>/dev/null' USR1
+trap '' HUP INT
+cd -- "$state" || exit 1
+
+# start_of PID: when the process started, in ticks since boot.
+start_of() {
+    local stat
+    { IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+    set -- ${stat##*) }
+    start=${20}
+}
+
+# The claim: of all runners that were ever started for this job, one goes on.
+start_of $$ || exit 1
+self=$start
+IFS= read -r boot </proc/sys/kernel/random/boot_id
+ln -sT "$$.$self.$boot" runner 2>/dev/null || exit 0
+
+# pause SECONDS: waits without a process of its own.
+exec {never}<> <(:)
+pause() { read -r -t "$1" -u "$never"; }
+
+# survivors: sets found to the processes of the job, in whatever session they are.
+survivors() {
+    local file pid stat
+    found=''
+    for file in $(grep -lzxF -- "ASSAY_JOB=$key" /proc/[0-9]*/environ 2>/dev/null); do
+        grep -qzxF -- "SLURM_JOB_ID=$id" "$file" 2>/dev/null || continue
+        pid=${file#/proc/}
+        found="$found ${pid%/environ}"
+    done
+    [ -n "$job" ] || return 0
+    for file in /proc/[0-9]*/stat; do
+        { IFS= read -r stat <"$file"; } 2>/dev/null || continue
+        pid=${file#/proc/}
+        pid=${pid%/stat}
+        set -- ${stat##*) }
+        if [ "$4" = "$job" ] && [ "$1" != Z ] && [ "$1" != X ]; then
+            case "$found " in *" $pid "*) ;; *) found="$found $pid" ;; esac
+        fi
+    done
+}
+
+# end_all: until nothing of the job is left: TERM to its script, then to what the script left behind, KILL after the kill
+# wait. A script that ended by itself gets no TERM any more.
+end_all() {
+    local left=$killwait swept=''
+    [ -z "$job" ] || kill -s TERM "$job" 2>/dev/null
+    while survivors && [ -n "$found" ]; do
+        if [ "$left" -le 0 ]; then
+            kill -s KILL $found 2>/dev/null
+        elif [ -z "$swept" ] && ! kill -0 "$job" 2>/dev/null; then
+            kill -s TERM $found 2>/dev/null
+            swept=1
+        fi
+        left=$((left - 1))
+        pause 0.1
+    done
+}
+
+# record STATE CODE SIGNAL
+record() {
+    printf '{"state":"%s","code":%d,"signal":%d,"time":%d}\n' "$1" "$2" "$3" "$(date +%s%N)" >.end.json &&
+        mv -fT .end.json end.json
+}
+
+log=$dir/job.log
+{ : >>"$log"; } 2>/dev/null || log=$state/job.log
+if [ -z "$told" ]; then
+    ASSAY_JOB=$key setsid bash $options "$state/job.sh" </dev/null >>"$log" 2>&1 {never}>&- &
+    job=$!
+    start_of "$job" || start=0
+    printf '%d %d %d\n' "$job" "$start" "$(date +%s%N)" >.started && mv -fT .started started
+fi
+
+# The timer tells this runner, as long as it is the same process.
+if [ -n "$job" ] && [ "$limit" -gt 0 ]; then
+    (
+        trap - TERM ALRM USR1
+        tell_at() {
+            local at=$1
+            while [ "$SECONDS" -le "$at" ]; do # whole seconds: late rather than early
+                if [ $((at - SECONDS)) -gt 5 ]; then pause 5; else pause 0.5; fi
+                start_of $$ && [ "$start" = "$self" ] || exit 0
+            done
+            kill -s "$2" $$
+        }
+        SECONDS=0
+        [ "$notice" -eq 0 ] || tell_at $((limit - notice)) USR1
+        tell_at "$limit" ALRM
+    ) &
+    timer=$!
+    disown "$timer"
+fi
+
+code=0
+while [ -n "$job" ] && [ -z "$told" ]; do
+    met=''
+    wait "$job"
+    code=$?
+    [ -n "$met" ] || break
+done
+end_all
+if [ -n "$job" ]; then
+    met=1
+    while [ -n "$met" ]; do
+        met=''
+        wait "$job"
+        code=$?
+    done
+fi
+[ -z "$timer" ] || kill -s KILL "$timer" 2>/dev/null
+
+signal=0
+[ "$code" -le 128 ] || signal=$((code - 128))
+if [ -n "$told" ]; then
+    record "$told" "$code" "$signal"
+elif [ "$code" -eq 0 ]; then
+    record COMPLETED 0 0
+else
+    record FAILED "$code" "$signal"
+fi

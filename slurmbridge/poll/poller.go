@@ -1,0 +1,301 @@
+package poll
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"assay.bench/slurmbridge"
+)
+
+// Poller asks one site. Its methods may be called concurrently.
+type Poller struct {
+	o Options
+
+	mu      sync.Mutex
+	watched map[slurmbridge.Key]*entry
+	stats   Stats
+	lookup  *lookup
+
+	listSoon, readSoon chan struct{}
+}
+
+type entry struct {
+	want Watched
+	view View
+	// since orders answers: one that was asked for before the watch began says nothing about it.
+	since time.Time
+}
+
+// New makes a poller. It asks nothing before Run, but for Lookup.
+func New(o Options) *Poller {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Notify == nil {
+		o.Notify = func(slurmbridge.Key) {}
+	}
+	return &Poller{
+		o:        o,
+		watched:  map[slurmbridge.Key]*entry{},
+		listSoon: make(chan struct{}, 1),
+		readSoon: make(chan struct{}, 1),
+	}
+}
+
+// Watch begins to serve a key, or changes what is wanted of it. It is cheap to call again with the same.
+func (p *Poller) Watch(key slurmbridge.Key, w Watched) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.watched[key]
+	if e == nil {
+		e = &entry{since: time.Now()}
+		p.watched[key] = e
+		poke(p.listSoon)
+	}
+	if !slices.Equal(e.want.Paths, w.Paths) || w.Starting && !e.want.Starting {
+		poke(p.readSoon)
+	}
+	e.want = Watched{Paths: slices.Clone(w.Paths), Starting: w.Starting}
+}
+
+// Forget stops to serve a key.
+func (p *Poller) Forget(key slurmbridge.Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.watched, key)
+}
+
+// Seen returns what was seen of a key; false when it is not watched.
+func (p *Poller) Seen(key slurmbridge.Key) (View, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.watched[key]
+	if e == nil {
+		return View{}, false
+	}
+	return e.view, true
+}
+
+// Expect says that something was just done to a job: the next list comes at the shortest pace.
+func (p *Poller) Expect() { poke(p.listSoon) }
+
+// Stats returns the counts so far.
+func (p *Poller) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats
+}
+
+// Run asks the site until the context ends. While nothing is watched nothing is asked.
+func (p *Poller) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { p.runLists(ctx) })
+	wg.Go(func() { p.runReads(ctx) })
+	wg.Wait()
+}
+
+func (p *Poller) runLists(ctx context.Context) {
+	pace, last := p.o.Pace.ListMin, time.Time{}
+	for {
+		due := last.Add(max(pace, p.o.Pace.ListFloor))
+		if !waitUntil(ctx, due, p.listSoon, func() time.Time {
+			pace = p.o.Pace.ListMin
+			return last.Add(max(pace, p.o.Pace.ListFloor))
+		}) {
+			return
+		}
+		if !p.watching() {
+			if !waitFor(ctx, p.listSoon) {
+				return
+			}
+			pace = p.o.Pace.ListMin
+			continue
+		}
+		last = time.Now()
+		pace = min(2*pace, p.o.Pace.ListMax)
+		if p.list(ctx) {
+			pace = p.o.Pace.ListMin
+		}
+	}
+}
+
+func (p *Poller) runReads(ctx context.Context) {
+	last := time.Time{}
+	for {
+		due := last.Add(p.readPace())
+		if !waitUntil(ctx, due, p.readSoon, func() time.Time { return last.Add(p.o.Pace.ReadStarting) }) {
+			return
+		}
+		paths := p.paths()
+		if len(paths) == 0 {
+			if !waitFor(ctx, p.readSoon) {
+				return
+			}
+			continue
+		}
+		last = time.Now()
+		if p.read(ctx, paths) {
+			poke(p.listSoon)
+		}
+	}
+}
+
+func (p *Poller) watching() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.watched) > 0
+}
+
+func (p *Poller) readPace() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.watched {
+		if e.want.Starting {
+			return p.o.Pace.ReadStarting
+		}
+	}
+	return p.o.Pace.ReadSteady
+}
+
+// paths returns each wanted path once, in order.
+func (p *Poller) paths() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []string
+	for _, e := range p.watched {
+		all = append(all, e.want.Paths...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// list asks once and tells whether any watched key changed.
+func (p *Poller) list(ctx context.Context) bool {
+	p.mu.Lock()
+	p.stats.Ticks++
+	p.stats.Lists++
+	p.mu.Unlock()
+	asked, at := time.Now(), p.o.Now()
+	jobs, err := p.o.Jobs.List(ctx)
+	if ctx.Err() != nil {
+		return false
+	}
+	byKey := map[slurmbridge.Key][]slurmbridge.Job{}
+	for _, j := range jobs {
+		byKey[j.Key] = append(byKey[j.Key], j)
+	}
+	var changed, notify []slurmbridge.Key
+	p.mu.Lock()
+	for key, e := range p.watched {
+		if e.since.After(asked) {
+			continue
+		}
+		if err != nil {
+			if sameError(e.view.ListErr, err) {
+				continue
+			}
+			e.view.ListErr = err
+			notify = append(notify, key)
+			continue
+		}
+		seen := byKey[key]
+		slices.SortFunc(seen, oldest)
+		differs := e.view.Lists == 0 || e.view.ListErr != nil || !slices.Equal(e.view.Jobs, seen)
+		e.view.Jobs, e.view.Listed, e.view.ListErr = seen, at, nil
+		e.view.Lists++
+		if differs {
+			changed = append(changed, key)
+		}
+		if differs || len(seen) == 0 {
+			notify = append(notify, key)
+		}
+	}
+	p.mu.Unlock()
+	p.tell(notify)
+	return len(changed) > 0
+}
+
+// read asks once and tells whether a file came or went, which says that a job began or ended something.
+func (p *Poller) read(ctx context.Context, paths []string) bool {
+	p.mu.Lock()
+	p.stats.Reads++
+	p.mu.Unlock()
+	asked, at := time.Now(), p.o.Now()
+	files, err := p.o.Files.Read(ctx, paths...)
+	if ctx.Err() != nil {
+		return false
+	}
+	var notify []slurmbridge.Key
+	appeared := false
+	p.mu.Lock()
+	for key, e := range p.watched {
+		if e.since.After(asked) || !subset(e.want.Paths, paths) {
+			continue
+		}
+		if err != nil {
+			if !sameError(e.view.ReadErr, err) {
+				e.view.ReadErr = err
+				notify = append(notify, key)
+			}
+			continue
+		}
+		mine := make(map[string][]byte, len(e.want.Paths))
+		for _, path := range e.want.Paths {
+			if b, ok := files[path]; ok {
+				mine[path] = b
+			}
+		}
+		differs := e.view.Reads == 0 || e.view.ReadErr != nil || !sameFiles(e.view.Files, mine)
+		appeared = appeared || len(e.view.Files) != len(mine)
+		e.view.Files, e.view.Read, e.view.ReadErr = mine, at, nil
+		e.view.Reads++
+		if differs {
+			notify = append(notify, key)
+		}
+	}
+	p.mu.Unlock()
+	p.tell(notify)
+	return appeared
+}
+
+func (p *Poller) tell(keys []slurmbridge.Key) {
+	slices.Sort(keys)
+	for _, key := range keys {
+		p.o.Notify(key)
+	}
+}
+
+func oldest(a, b slurmbridge.Job) int {
+	return cmp.Or(a.Submitted.Compare(b.Submitted), cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
+}
+
+func sameError(a, b error) bool {
+	return a != nil && b != nil && (a.Error() == b.Error() || errors.Is(a, b))
+}
+
+func sameFiles(a, b map[string][]byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for path, x := range a {
+		if y, ok := b[path]; !ok || !bytes.Equal(x, y) {
+			return false
+		}
+	}
+	return true
+}
+
+// subset says whether every one of some is in all, which is sorted.
+func subset(some, all []string) bool {
+	for _, s := range some {
+		if _, ok := slices.BinarySearch(all, s); !ok {
+			return false
+		}
+	}
+	return true
+}
