@@ -144,7 +144,7 @@ func sbatchWords(line string) []string {
 	var word []byte
 	var quote byte
 	in, escaped := false, false
-	for i := 0; i < len(line); i++ {
+	for i := range len(line) {
 		c := line[i]
 		switch {
 		case escaped:

@@ -101,7 +101,7 @@ func alive(p *pass) bool {
 	p.do(reconcile.Removal(p.seen.Children, reconcile.IsAbandoned(p.bm))...)
 	p.cond.Progressing(v1alpha1.ReasonDeleting, "waits until its jobs are gone")
 	p.says(phaseFinishing, "ends its jobs")
-	p.lookAgain(again)
+	p.lookAgain(reconcile.RemovalPause(p.seen.Children))
 	return false
 }
 

@@ -138,7 +138,7 @@ func formerIsGone(p *pass) bool {
 	p.do(reconcile.Removal(p.seen.Former, reconcile.IsAbandoned(p.bm))...)
 	p.progressing("waits until the jobs of the former run are gone")
 	p.says(phaseQueued, "ends the jobs of the former run")
-	p.lookAgain(again)
+	p.lookAgain(reconcile.RemovalPause(p.seen.Former))
 	return false
 }
 

@@ -275,8 +275,8 @@ func stopStates() map[string]state {
 			},
 		},
 		"timeout": {
-			reason: "a run past its timeout ends its jobs",
-			bm:     timed, world: world(timed, job("bm-g1", inPhase("Running"))),
+			reason: "a run past its timeout ends its jobs, and makes nothing any more",
+			bm:     timed, world: world(timed, job("bm-g1", inPhase("Running")), func(w *World) { delete(w.Clients, "bm-load") }),
 			want: sight{
 				Phase: "Finishing", Step: "stops the jobs: the run did not end within its timeout of 5m", After: again,
 				Conditions: []string{"Ready=False Progressing", "Reconciling=True Progressing"}, Do: []string{"delete SlurmJob bm-g1 uid-bm-g1"},
@@ -296,6 +296,14 @@ func stopStates() map[string]state {
 			want: sight{
 				Phase: "Finishing", Step: "stops the jobs: SlurmJob bm-g1-load was deleted", After: again,
 				Conditions: []string{"Ready=False Progressing", "Reconciling=True Progressing"}, Do: []string{"delete SlurmJob bm-g1-sim uid-bm-g1-sim"},
+			},
+		},
+		"a repeat's job failed": {
+			reason: "no further repeat is begun: the run ends, and its results are read",
+			bm:     perRepeat, world: world(perRepeat, job("bm-g1-r1", complete("False", "NodeFailure", "n1")), func(w *World) { w.Silent = "no route" }),
+			want: sight{
+				Phase: "Finishing", Step: "waits for the site, to read the results", Progress: "0/2", After: again,
+				Conditions: []string{"ServicesReady=False Ended", "LoadComplete=False Partial", "Ready=False Progressing", "Reconciling=True Progressing"},
 			},
 		},
 		"next repeat's job": {
@@ -332,7 +340,7 @@ func deletionStates() map[string]state {
 		"deleting, the rest": {
 			reason: "then the rest goes",
 			bm:     underRun(dying), world: children(child("Service", "s"), child("Secret", "x")),
-			want: sight{Phase: "Finishing", Step: "ends its jobs", Conditions: deleting, Do: []string{"delete Service s u-s", "delete Secret x u-x"}, After: again},
+			want: sight{Phase: "Finishing", Step: "ends its jobs", Conditions: deleting, Do: []string{"delete Service s u-s", "delete Secret x u-x"}, After: 20 * time.Millisecond},
 		},
 		"deleting, abandoned": {
 			reason: "abandon is handed down, also to a job that is being deleted",

@@ -253,7 +253,8 @@ type sight struct {
 }
 
 func summary(d Decision) sight {
-	out := sight{Phase: d.Status.Phase, Step: d.Status.Step, Progress: d.Status.Progress, After: d.After, Release: d.Release}
+	step, _, _ := strings.Cut(d.Status.Step, "; load") // more words of the result
+	out := sight{Phase: d.Status.Phase, Step: step, Progress: d.Status.Progress, After: d.After, Release: d.Release}
 	for _, c := range d.Status.Conditions {
 		out.Conditions = append(out.Conditions, fmt.Sprintf("%s=%s %s", c.Type, c.Status, c.Reason))
 	}

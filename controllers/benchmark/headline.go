@@ -38,6 +38,9 @@ func headline(r results.Result) []v1alpha1.ResultValue {
 		add(r.SLOs[i].Client, find(r, r.SLOs[i].Client, number{r.SLOs[i].Metric, r.SLOs[i].Statistic}))
 	}
 	for _, c := range r.Clients {
+		if len(c.Repeats) == 0 {
+			continue // nothing was measured
+		}
 		for _, n := range headlines() {
 			add(c.Name, results.Find(c.Values, n.metric, n.statistic))
 		}

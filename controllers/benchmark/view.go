@@ -66,7 +66,7 @@ func (v *view) add(run *v1alpha1.RunStatus, w wave, jobs map[string]*v1alpha1.Sl
 		if !settled {
 			v.left = append(v.left, job)
 		}
-		next = next && settled && endedBadly(job) == nil
+		next = next && settled
 	}
 	v.present = append(v.present, present...)
 	return next

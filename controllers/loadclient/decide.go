@@ -95,7 +95,7 @@ func alive(p *pass) bool {
 	}
 	p.do(reconcile.Removal(p.seen.Children, reconcile.IsAbandoned(p.c))...)
 	p.waits(rundir.PhaseDraining, v1alpha1.ReasonDeleting, "waits until its job is gone")
-	p.out.After = again
+	p.out.After = reconcile.RemovalPause(p.seen.Children)
 	return false
 }
 

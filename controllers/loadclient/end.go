@@ -123,6 +123,9 @@ func succeeded(outcome string) metav1.ConditionStatus {
 // headline are the numbers that stand in the status.
 func headline(r results.Result) []v1alpha1.ResultValue {
 	var out []v1alpha1.ResultValue
+	if len(r.Clients[0].Repeats) == 0 {
+		return nil
+	}
 	for _, n := range [][2]string{
 		{"ttft", "p50"}, {"ttft", "p99"}, {"e2e", "p50"}, {"e2e", "p99"}, {"tpot", "p50"}, {"itl_token", "p99"},
 		{"request_throughput", "value"}, {"output_token_throughput", "value"}, {"success_ratio", "value"},

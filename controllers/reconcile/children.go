@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -66,6 +67,21 @@ func Removal(children []Child, abandon bool) []Effect {
 		}
 	}
 	return out
+}
+
+// The pauses between two looks at children that are being removed. A watch tells of a SlurmJob that is gone; of a Secret
+// nothing does, but it goes at once.
+const (
+	jobPause  = 2 * time.Second
+	restPause = 20 * time.Millisecond
+)
+
+// RemovalPause is when to look again at children that are being removed.
+func RemovalPause(children []Child) time.Duration {
+	if slices.ContainsFunc(children, func(c Child) bool { return c.Kind == KindSlurmJob }) {
+		return jobPause
+	}
+	return restPause
 }
 
 // IsAbandoned says whether an object's deletion may finish without proof that its jobs are gone.

@@ -97,7 +97,7 @@ func formerIsGone(p *pass) bool {
 	}
 	p.do(reconcile.Removal(p.seen.Children, reconcile.IsAbandoned(p.s))...)
 	p.waits(rundir.PhaseDraining, v1alpha1.ReasonProgressing, "waits until its former job is gone")
-	p.out.After = again
+	p.out.After = reconcile.RemovalPause(p.seen.Children)
 	return false
 }
 

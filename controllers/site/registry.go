@@ -48,11 +48,9 @@ type Registry struct {
 	notify func(slurmbridge.Key)
 	now    func() time.Time
 
-	ctx    context.Context
-	cancel context.CancelFunc
-
-	mu    sync.Mutex
-	doors map[types.NamespacedName]*entry
+	mu     sync.Mutex
+	doors  map[types.NamespacedName]*entry
+	closed bool
 }
 
 // entry is one site: the open door, and what the last looks through it told.
@@ -91,9 +89,7 @@ func doorSpecOf(s *v1alpha1.SiteSpec) doorSpec {
 // NewRegistry makes a registry for a control plane's origin. notify is called, and must not block, when a poll saw a
 // change of a key. Close ends every poll.
 func NewRegistry(origin string, notify func(slurmbridge.Key), now func() time.Time) *Registry {
-	r := &Registry{origin: origin, notify: notify, now: now, doors: map[types.NamespacedName]*entry{}}
-	r.ctx, r.cancel = context.WithCancel(context.Background())
-	return r
+	return &Registry{origin: origin, notify: notify, now: now, doors: map[types.NamespacedName]*entry{}}
 }
 
 // Door returns the open door of a Site, or an error that wraps slurmbridge.ErrNotOpen.
@@ -118,9 +114,11 @@ func (r *Registry) Poller(namespace, name string) (*poll.Poller, bool) {
 	return e.poller, true
 }
 
-// Close ends every poll and closes every door.
+// Close ends every poll and closes every door, for good.
 func (r *Registry) Close() {
-	r.cancel()
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
 	for _, name := range r.names() {
 		r.shut(name)
 	}
@@ -174,7 +172,7 @@ func (r *Registry) unlock(ctx context.Context, site *v1alpha1.Site, o Opener) {
 	}
 	opened.Pace.ListFloor = max(opened.Pace.ListFloor, site.Spec.PollInterval.Or(0))
 	poller := poll.New(poll.Options{Jobs: opened.Jobs, Files: opened.Files, Pace: opened.Pace, Notify: r.notify, Now: r.now})
-	ctx, cancel := context.WithCancel(r.ctx)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the poll outlives this call
 	var running sync.WaitGroup
 	running.Go(func() { poller.Run(ctx) })
 	r.change(name, func(e *entry) {
@@ -191,6 +189,15 @@ func (r *Registry) unlock(ctx context.Context, site *v1alpha1.Site, o Opener) {
 			looks: looks{opened: r.now()},
 		}
 	})
+	if r.isClosed() {
+		r.shut(name)
+	}
+}
+
+func (r *Registry) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
 }
 
 // shut closes a door, if it is open, and drops what is known of the site.

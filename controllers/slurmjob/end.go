@@ -69,7 +69,7 @@ func witnessed(a *v1alpha1.Attempt, exit *rundir.Exit) slurmbridge.Job {
 // judge tells how a job ended: the site's doing first, then a person's or a limit's, then the components' own.
 func judge(p *pass, j slurmbridge.Job) verdict {
 	exit := p.seen.exit
-	exitReason, exitMessage := "", ""
+	exitReason, exitMessage := scriptSays(j.ExitCode)
 	if exit != nil {
 		exitReason, exitMessage = exit.Reason, exit.Message
 	}
@@ -99,6 +99,21 @@ func judge(p *pass, j slurmbridge.Job) verdict {
 		return verdict{reason: v1alpha1.ReasonFailed, message: missing}
 	}
 	return verdict{succeeded: true, reason: v1alpha1.ReasonCompleted, message: fmt.Sprintf("job %s and all its components ended as planned", j.ID)}
+}
+
+// scriptSays is what an exit code of job.sh means where there is no exit.json to say so: the folder may be the trouble.
+func scriptSays(code int) (reason, message string) {
+	switch code {
+	case rundir.ExitWorkDirUnusable:
+		return rundir.ExitReasonWorkDirUnusable, "the job could not use its folder; the batch system's log of the job says why"
+	case rundir.ExitClaimed:
+		return rundir.ExitReasonClaimed, ""
+	case rundir.ExitRequeued:
+		return rundir.ExitReasonRequeued, ""
+	case rundir.ExitUnknownPlan:
+		return rundir.ExitReasonUnknownPlan, "assay-node does not know this version of plan.json: use the assay-node that belongs to assay"
+	}
+	return "", ""
 }
 
 // firstFailed is the component whose end explains the others': the first cause, else the first that follows from one.

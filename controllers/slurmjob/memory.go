@@ -68,11 +68,12 @@ func (m *memory) forget(key slurmbridge.Key) {
 
 // wake puts the object that watches a key into the queue. It does not block.
 func (m *memory) wake(key slurmbridge.Key) {
+	name := m.of(key).name
 	m.mu.Lock()
-	n, queue := m.byKey[key], m.queue
+	queue := m.queue
 	m.mu.Unlock()
-	if n != nil && queue != nil && n.name.Name != "" {
-		queue.Add(ctrl.Request{NamespacedName: n.name})
+	if queue != nil && name.Name != "" {
+		queue.Add(ctrl.Request{NamespacedName: name})
 	}
 }
 

@@ -286,8 +286,7 @@ func (k *Kind) make(ctx context.Context, job *v1alpha1.SlurmJob, site *v1alpha1.
 	}
 	var err error
 	if m.out, err = plan.Make(in); err != nil {
-		w.blocked = &blocked{stalled: true, reason: v1alpha1.ReasonInvalidParameters, message: err.Error()}
-		return nil
+		return blockedBy(&hindrance{blocked{stalled: true, reason: v1alpha1.ReasonInvalidParameters, message: err.Error()}}, w)
 	}
 	if err := k.files(ctx, job.Namespace, m); err != nil {
 		return blockedBy(err, w)

@@ -20,7 +20,7 @@ var table = []edge{
 	{"internal/controlplane", []string{"config/crd"}},
 
 	{"controllers/reconcile", []string{"api"}},
-	{"controllers/*", []string{"controllers/reconcile", "api", "slurmbridge", "internal/plan", "internal/rundir", "internal/results"}},
+	{"controllers/*", []string{"controllers/reconcile", "api", "slurmbridge", "slurmbridge/poll", "internal/plan", "internal/rundir", "internal/results"}},
 
 	{"internal/plan", []string{"api", "slurmbridge", "internal/rundir", "internal/engines"}},
 	{"internal/engines", []string{"api", "internal/rundir", "internal/engines/*"}}, // the list of engines
@@ -44,11 +44,15 @@ var table = []edge{
 	{"slurmbridge/conformance", []string{"slurmbridge"}},
 	{"slurmbridge/*", []string{"slurmbridge", "slurmbridge/wire"}},
 
+	// The suite that every player of the node's side passes reads a run directory as a controller does.
+	{"internal/rundir/conformance", []string{"internal/rundir", "slurmbridge"}},
+
 	// Leaves: they import nothing of this module.
 	{"api", nil},
 	{"config/crd", nil},
 	{"recipes", nil},
 	{"slurmbridge", nil},
+	{"internal/rundir/conformance", []string{"internal/rundir", "slurmbridge"}}, // it submits the jobs that it tests
 	{"internal/rundir", nil},
 	{"internal/load", nil},
 	{"internal/llmsim", nil},

@@ -3,31 +3,17 @@ package app
 import (
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"assay.bench/api/v1alpha1"
+	"assay.bench/internal/app/operator"
 	"assay.bench/internal/app/state"
 )
 
-// newScheme knows our kinds and the built-in ones.
-func newScheme() (*runtime.Scheme, error) {
-	s := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(s); err != nil {
-		return nil, fmt.Errorf("scheme: %w", err)
-	}
-	if err := v1alpha1.AddToScheme(s); err != nil {
-		return nil, fmt.Errorf("scheme: %w", err)
-	}
-	return s, nil
-}
-
 // newClient reads and writes without a cache.
 func newClient(config *rest.Config) (client.Client, error) {
-	scheme, err := newScheme()
+	scheme, err := operator.NewScheme()
 	if err != nil {
 		return nil, err
 	}

@@ -39,9 +39,9 @@ func meta(namespace, name string) metav1.ObjectMeta {
 func TestStrictFields(t *testing.T) {
 	c := client.WithFieldValidation(clientOf(t, sharedServer(t)), metav1.FieldValidationStrict)
 	spec := parse(t, baseBenchmark)
-	spec["cleints"] = []any{}
+	spec["clientz"] = []any{}
 	err := c.Create(t.Context(), object("Benchmark", map[string]any{"spec": spec}), client.DryRunAll)
-	if err == nil || !strings.Contains(err.Error(), `unknown field "spec.cleints"`) {
+	if err == nil || !strings.Contains(err.Error(), `unknown field "spec.clientz"`) {
 		t.Errorf("custom resource: %v", err)
 	}
 	secret := object("Secret", map[string]any{"dta": map[string]any{}})
@@ -410,4 +410,3 @@ func TestWatchListIsFast(t *testing.T) {
 	}
 	t.Error("the watch ended without a bookmark")
 }
-

@@ -5,9 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
@@ -41,7 +41,7 @@ func (i installer) run(ctx context.Context, crds []*apiextensionsv1.CustomResour
 			return fmt.Errorf("CustomResourceDefinition %s: %w", crd.Name, err)
 		}
 	}
-	return poll(ctx, slow, func() (bool, error) { return i.discovered(ctx, crds) })
+	return poll(ctx, slow, func() (bool, error) { return i.discovered(ctx, crds), nil })
 }
 
 func (i installer) install(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
@@ -77,11 +77,8 @@ func (i installer) establish(ctx context.Context, name string) error {
 		if err != nil {
 			return false, err
 		}
-		if refused := apihelpers.FindCRDCondition(crd, apiextensionsv1.NonStructuralSchema); refused != nil && refused.Status == apiextensionsv1.ConditionTrue {
-			return false, errors.New(refused.Message)
-		}
-		if names := apihelpers.FindCRDCondition(crd, apiextensionsv1.NamesAccepted); names != nil && names.Status == apiextensionsv1.ConditionFalse {
-			return false, errors.New(names.Message)
+		if err := refusal(crd); err != nil {
+			return false, err
 		}
 		if !apihelpers.IsCRDConditionTrue(crd, apiextensionsv1.Established) {
 			return false, nil
@@ -95,6 +92,17 @@ func (i installer) establish(ctx context.Context, name string) error {
 		}
 		return false, nil
 	})
+}
+
+// refusal says why a definition will never be established, if that is so.
+func refusal(crd *apiextensionsv1.CustomResourceDefinition) error {
+	for _, c := range crd.Status.Conditions {
+		if (c.Type == apiextensionsv1.NonStructuralSchema && c.Status == apiextensionsv1.ConditionTrue) ||
+			(c.Type == apiextensionsv1.NamesAccepted && c.Status == apiextensionsv1.ConditionFalse) {
+			return fmt.Errorf("%s: %s", c.Reason, c.Message)
+		}
+	}
+	return nil
 }
 
 func (i installer) settled(crd *apiextensionsv1.CustomResourceDefinition) bool {
@@ -116,38 +124,41 @@ func (i installer) dateBack(ctx context.Context, name string) error {
 
 // discovered says whether a client that starts now finds every definition: its resource in the discovery document,
 // and its schema in the OpenAPI index, which kubectl asks before it applies.
-func (i installer) discovered(ctx context.Context, crds []*apiextensionsv1.CustomResourceDefinition) (bool, error) {
-	var index struct {
-		Paths map[string]any `json:"paths"`
-	}
-	text, err := i.raw(ctx, "/openapi/v3")
-	if err != nil || json.Unmarshal(text, &index) != nil {
-		return false, nil
-	}
+func (i installer) discovered(ctx context.Context, crds []*apiextensionsv1.CustomResourceDefinition) bool {
 	for _, crd := range crds {
 		for _, version := range crd.Spec.Versions {
-			path := "apis/" + crd.Spec.Group + "/" + version.Name
-			list := &metav1.APIResourceList{}
-			text, err := i.raw(ctx, "/"+path)
-			if err != nil || json.Unmarshal(text, list) != nil || !serves(list, crd.Spec.Names.Plural) || index.Paths[path] == nil {
-				return false, nil
+			var list metav1.APIResourceList
+			if !i.read(ctx, groupPath(crd, version.Name), &list) || !slices.ContainsFunc(list.APIResources,
+				func(r metav1.APIResource) bool { return r.Name == crd.Spec.Names.Plural }) {
+				return false
 			}
 		}
 	}
-	return true, nil
-}
-
-func (i installer) raw(ctx context.Context, path string) ([]byte, error) {
-	return i.rest.Get().AbsPath(path).SetHeader("Accept", "application/json").DoRaw(ctx)
-}
-
-func serves(list *metav1.APIResourceList, plural string) bool {
-	for _, r := range list.APIResources {
-		if r.Name == plural {
-			return true
+	// The index last: the server builds every schema for it.
+	var index struct {
+		Paths map[string]any `json:"paths"`
+	}
+	if !i.read(ctx, "openapi/v3", &index) {
+		return false
+	}
+	for _, crd := range crds {
+		for _, version := range crd.Spec.Versions {
+			if index.Paths[groupPath(crd, version.Name)] == nil {
+				return false
+			}
 		}
 	}
-	return false
+	return true
+}
+
+func groupPath(crd *apiextensionsv1.CustomResourceDefinition, version string) string {
+	return "apis/" + crd.Spec.Group + "/" + version
+}
+
+// read gets a document, and says whether it is there.
+func (i installer) read(ctx context.Context, path string, into any) bool {
+	text, err := i.rest.Get().AbsPath("/"+path).SetHeader("Accept", "application/json").DoRaw(ctx)
+	return err == nil && json.Unmarshal(text, into) == nil
 }
 
 // The pauses between two looks: at something in memory, and at the answer to a request.

@@ -17,6 +17,8 @@ const libraryLevel = 1
 const walSegment = 8 << 20
 
 // processOnce guards what the libraries keep for the whole process and what must not change while it is used.
+//
+//nolint:gochecknoglobals // it stands for state of the process, which other modules keep in their variables
 var processOnce sync.Once
 
 // setUpProcess gives klog the logger of the first server. It also makes the files of etcd's log smaller: etcd fills

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"go.etcd.io/etcd/server/v3/embed"
 	"k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -25,6 +24,9 @@ import (
 
 	"assay.bench/config/crd"
 )
+
+// undoTimeout is how long the parts of a server that did not start may take to end.
+const undoTimeout = 10 * time.Second
 
 // Options are for one server.
 type Options struct {
@@ -46,7 +48,7 @@ type Server struct {
 	log        logr.Logger
 	lock       *os.File
 	socketDir  string
-	etcd       *embed.Etcd
+	etcd       *store
 	listener   net.Listener
 	config     *rest.Config
 	kubeconfig string
@@ -55,7 +57,7 @@ type Server struct {
 	cancel     context.CancelFunc
 	api, sweep chan struct{}
 	started    func() bool
-	// done is closed when the server has ended; err is then why, if nobody asked for it.
+	// done is closed when the server has ended or cannot go on; err is then why, if nobody asked for it.
 	done     chan struct{}
 	err      error
 	stopOnce sync.Once
@@ -79,7 +81,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	setUpProcess(o.Log)
 	s := &Server{log: o.Log, lock: held, done: make(chan struct{})}
 	if err := s.start(ctx, o); err != nil {
-		return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		return nil, errors.Join(err, s.Stop(ctx))
 	}
 	return s, nil
 }
@@ -111,18 +115,21 @@ func (s *Server) start(ctx context.Context, o Options) error {
 		return fmt.Errorf("API server: %w", err)
 	}
 	s.config = rest.CopyConfig(api.GenericAPIServer.LoopbackClientConfig)
-	s.serve(api)
+	run := s.serve(api)
 	if err := s.settle(ctx, api, o.Now); err != nil {
 		return fmt.Errorf("API server: %w", err)
+	}
+	if err := s.sweepNamespaces(run, api); err != nil {
+		return err
 	}
 	s.kubeconfig, err = writeKubeconfig(o.StateDir, "https://"+s.listener.Addr().String(), id)
 	return err
 }
 
-// serve runs the API server until cancel, and notices when it or etcd ends by itself.
-func (s *Server) serve(api *apiServer) {
+// serve runs the API server until the context that it returns ends, and notices when it or etcd ends by itself.
+func (s *Server) serve(api *apiServer) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel, s.api, s.sweep = cancel, make(chan struct{}), make(chan struct{})
+	s.cancel, s.api = cancel, make(chan struct{})
 	s.started = api.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer().HasSynced
 	prepared := api.GenericAPIServer.PrepareRun()
 	// The server publishes the schemas of custom resources, version 3 too, only when it has a document of version 2.
@@ -135,28 +142,48 @@ func (s *Server) serve(api *apiServer) {
 		}
 	}()
 	go func() {
-		defer close(s.sweep)
-		client, err := metadata.NewForConfig(s.config)
-		if err != nil {
+		defer close(s.done)
+		err := s.failure(ctx)
+		if ctx.Err() != nil { // what ends after a stop did not fail
+			<-s.api
 			return
 		}
-		c := cleaner{client: client, crds: api.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister()}
+		s.err = err
+		cancel()
+	}()
+	return ctx
+}
+
+// failure waits until ctx ends, or a part of the server ends by itself.
+func (s *Server) failure(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.api:
+		return errors.New("the API server ended by itself")
+	case err := <-s.etcd.Err():
+		return fmt.Errorf("etcd ended: %w", err)
+	case err := <-s.etcd.broken:
+		return fmt.Errorf("etcd cannot go on: %w", err)
+	case <-s.etcd.Server.StopNotify():
+		return errors.New("etcd ended by itself")
+	}
+}
+
+// sweepNamespaces empties namespaces that are being deleted, until ctx ends. All definitions must be known by now: the
+// objects of one that is not would be left behind.
+func (s *Server) sweepNamespaces(ctx context.Context, api *apiServer) error {
+	client, err := metadata.NewForConfig(s.config)
+	if err != nil {
+		return err
+	}
+	c := cleaner{client: client, crds: api.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister()}
+	s.sweep = make(chan struct{})
+	go func() {
+		defer close(s.sweep)
 		api.core.Sweep(ctx, sweepInterval, c.empty)
 	}()
-	go func() {
-		defer close(s.done)
-		select {
-		case <-ctx.Done():
-		case <-s.api:
-			s.err = errors.New("the API server ended by itself")
-		case err := <-s.etcd.Err():
-			s.err = fmt.Errorf("etcd ended: %w", err)
-		case <-s.etcd.Server.StopNotify():
-			s.err = errors.New("etcd ended; is the disk full?")
-		}
-		cancel()
-		<-s.api
-	}()
+	return nil
 }
 
 // settle waits until the server answers, and brings what must be there from the start.
@@ -185,10 +212,11 @@ func (s *Server) Config() *rest.Config { return rest.CopyConfig(s.config) }
 // Kubeconfig returns the path of the kubeconfig in the state folder; its mode is 0600.
 func (s *Server) Kubeconfig() string { return s.kubeconfig }
 
-// Done is closed when the server has ended, by Stop or by itself.
+// Done is closed when the server has ended, by Stop, or when it cannot go on, because the disk is full for example.
+// Call Stop in that case too.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Err says why the server ended by itself. It is nil while the server runs, and after Stop.
+// Err says why the server could not go on. It is nil while the server runs, and after Stop.
 func (s *Server) Err() error {
 	select {
 	case <-s.done:
@@ -208,26 +236,34 @@ func (s *Server) Stop(ctx context.Context) error {
 
 func (s *Server) stop(ctx context.Context) error {
 	var errs []error
-	if s.cancel != nil {
+	switch {
+	case s.cancel != nil:
 		s.awaitHooks(ctx)
 		s.cancel()
-		for _, ended := range []chan struct{}{s.sweep, s.api} {
-			select {
-			case <-ended:
-			case <-ctx.Done():
-				errs = append(errs, fmt.Errorf("API server: %w", context.Cause(ctx)))
-			}
-		}
-	} else if s.listener != nil {
+		errs = append(errs, ended(ctx, s.sweep), ended(ctx, s.api))
+	case s.listener != nil:
 		errs = append(errs, s.listener.Close())
 	}
 	if s.etcd != nil {
-		s.etcd.Close()
+		errs = append(errs, s.etcd.close())
 	}
 	if s.socketDir != "" {
 		errs = append(errs, os.RemoveAll(s.socketDir))
 	}
 	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// ended waits for a part of the server; nil is one that never started.
+func ended(ctx context.Context, part <-chan struct{}) error {
+	if part == nil {
+		return nil
+	}
+	select {
+	case <-part:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("API server: it did not end: %w", context.Cause(ctx))
+	}
 }
 
 // awaitHooks waits for the last start hook of the API server. The server ends the whole process when it is cancelled

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -176,12 +178,9 @@ func TestRefusedStateDir(t *testing.T) {
 }
 
 func TestLongStateDir(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 120))
-	temp, err := os.MkdirTemp("", "t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(temp) })
+	temp := t.TempDir()
 	s, err := controlplane.Start(t.Context(), controlplane.Options{StateDir: dir, TempDir: temp})
 	if err != nil {
 		t.Fatal(err)
@@ -198,6 +197,7 @@ func TestLongStateDir(t *testing.T) {
 }
 
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	s := start(t, dir)
 	if err := put(t, clientOf(t, s), "kept"); err != nil {
@@ -239,7 +239,74 @@ func TestRestart(t *testing.T) {
 	assertThere(t, s.Kubeconfig(), "kept")
 }
 
+// A namespace that was being deleted when the server stopped goes on, and takes nothing with it that is still held.
+func TestDeletionOverRestart(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	s := start(t, dir)
+	c := clientOf(t, s)
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: newNamespace(t, c)}}
+	site := object("Site", map[string]any{"spec": parse(t, baseSite)})
+	site.SetNamespace(ns.Name)
+	site.SetFinalizers([]string{"assay.bench/test"})
+	if err := c.Create(t.Context(), site); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, s)
+
+	c = clientOf(t, start(t, dir))
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(ns), ns); err != nil || ns.Status.Phase != corev1.NamespaceTerminating {
+		t.Fatalf("the namespace: %q, %v", ns.Status.Phase, err)
+	}
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(site), site); err != nil {
+		t.Fatal(err)
+	}
+	site.SetFinalizers(nil)
+	if err := c.Update(t.Context(), site); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(ns), ns); !apierrors.IsNotFound(err) {
+			return "the namespace is still there"
+		}
+		return ""
+	})
+}
+
+// A newer assay brings its own definitions.
+func TestDefinitionsFollow(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	s := start(t, dir)
+	get := func() (clientset.Interface, *apiextensionsv1.CustomResourceDefinition) {
+		c, err := clientset.NewForConfig(s.Config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		crd, err := c.ApiextensionsV1().CustomResourceDefinitions().Get(t.Context(), "sites.assay.bench", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, crd
+	}
+	c, crd := get()
+	crd.Spec.Versions[0].AdditionalPrinterColumns = nil
+	crd.Annotations["assay.bench/definition-sha256"] = "of another version"
+	if _, err := c.ApiextensionsV1().CustomResourceDefinitions().Update(t.Context(), crd, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, s)
+	s = start(t, dir)
+	if _, crd = get(); len(crd.Spec.Versions[0].AdditionalPrinterColumns) == 0 {
+		t.Error("the definition of the other version is still there")
+	}
+}
+
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	process := startChild(t, dir)
 	config, err := clientcmd.BuildConfigFromFlags("", process.kubeconfig)
@@ -272,6 +339,7 @@ func TestKilled(t *testing.T) {
 
 // In normal operation nothing is printed: not at the start, not by a client that comes and goes, not at the end.
 func TestQuiet(t *testing.T) {
+	t.Parallel()
 	process := startChild(t, filepath.Join(t.TempDir(), "state"))
 	config, err := clientcmd.BuildConfigFromFlags("", process.kubeconfig)
 	if err != nil {
@@ -296,6 +364,7 @@ func TestQuiet(t *testing.T) {
 }
 
 func TestStopTwice(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	s := start(t, dir)
 	stop(t, s)
@@ -311,6 +380,7 @@ func TestStopTwice(t *testing.T) {
 }
 
 func TestStartIsBounded(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("not today"))
 	dir := filepath.Join(t.TempDir(), "state")

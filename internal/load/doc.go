@@ -34,6 +34,6 @@
 //
 // # Caveats
 //
-// The whole schedule of an open loop is walked once by New for its hash: 0.1 s for each million requests. Requests that
-// wait for maxInFlight are kept in memory, 32 bytes each.
+// The first result or snapshot walks the whole schedule of an open loop for its hash: 0.1 s for each million requests.
+// Requests that wait for maxInFlight are kept in memory, 32 bytes each.
 package load

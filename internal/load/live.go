@@ -1,6 +1,7 @@
 package load
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -54,6 +55,11 @@ func (m *meter) tick(now, keep int64) {
 	for len(m.marks) > 1 && m.marks[1].at <= now-keep {
 		m.marks = m.marks[1:]
 	}
+	for i := range m.marks {
+		if m.marks[i].at < now-liveSpan*int64(time.Second) {
+			m.marks[i].latencies = nil // 96 KiB that only Live reads
+		}
+	}
 }
 
 // oldest is the oldest mark with latencies that is no older than span; found is false without one.
@@ -95,8 +101,8 @@ func (m *meter) errorRatio(span int64) (failed, ended int64, known bool) {
 		return 0, 0, false
 	}
 	last := m.marks[len(m.marks)-1]
-	for i := len(m.marks) - 1; i >= 0; i-- {
-		if k := m.marks[i]; k.at <= last.at-span {
+	for _, k := range slices.Backward(m.marks) {
+		if k.at <= last.at-span {
 			failed = last.failed - k.failed
 			ended = failed + last.succeeded - k.succeeded
 			return failed, ended, ended > 0

@@ -45,15 +45,13 @@ const (
 
 // KindOf is the kind of an error of a connection, of its dial or of its handshake.
 func KindOf(err error) Kind {
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
+	if is[*net.DNSError](err) {
 		return DNS
 	}
 	if isTLS(err) {
 		return TLS
 	}
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
+	if op, found := errors.AsType[*net.OpError](err); found && op.Op == "dial" {
 		return Connect
 	}
 	switch {
@@ -66,16 +64,13 @@ func KindOf(err error) Kind {
 }
 
 func isTLS(err error) bool {
-	var (
-		record      tls.RecordHeaderError
-		alert       tls.AlertError
-		certificate *tls.CertificateVerificationError
-		unknown     x509.UnknownAuthorityError
-		host        x509.HostnameError
-		invalid     x509.CertificateInvalidError
-	)
-	return errors.As(err, &record) || errors.As(err, &alert) || errors.As(err, &certificate) ||
-		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid)
+	return is[tls.RecordHeaderError](err) || is[tls.AlertError](err) || is[*tls.CertificateVerificationError](err) ||
+		is[x509.UnknownAuthorityError](err) || is[x509.HostnameError](err) || is[x509.CertificateInvalidError](err)
+}
+
+func is[E error](err error) bool {
+	_, found := errors.AsType[E](err)
+	return found
 }
 
 // unreached says that the server was never reached, so that an attempt at once would only spin.

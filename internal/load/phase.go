@@ -40,7 +40,7 @@ func (l Lengths) of(p Phase) int64 {
 // start is the offset of a phase from T0.
 func (l Lengths) start(p Phase) int64 {
 	var at int64
-	for q := Warmup; q < p; q++ {
+	for q := range p {
 		at += l.of(q)
 	}
 	return at

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -97,5 +99,57 @@ func TestPrintable(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
 			}
 		})
+	}
+}
+
+// A rank's result with a few million values spread over octaves stays below 1 MiB, and its counters below 40 MB.
+func TestSizeOfAResult(t *testing.T) {
+	const seed = 5
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	names := []string{"ttft", "ttft_from_send", "tpot", "itl_token", "itl_chunk"}
+	r := newRecorder(names, 1, int64(2*time.Minute))
+	spread := func(mean float64) int64 { return int64(mean * math.Exp(0.3*rng.NormFloat64())) }
+	var op Op
+	for i := range int64(12_000) {
+		r.begin(&op, Request{Phase: Measure, Index: uint64(i), Scheduled: r.from + i*int64(10*time.Millisecond)})
+		op.attempt(0)
+		op.Sent = op.Scheduled + spread(80e3)
+		op.End = op.Sent + spread(600e6)
+		for m, mean := range []float64{35e6, 35e6, 4e6} {
+			op.Observe(m, spread(mean), 1)
+		}
+		for range 127 {
+			gap := spread(4e6)
+			op.Observe(3, gap, 1)
+			op.Observe(4, gap, 1)
+		}
+		r.sent(&op)
+		r.ended(&op)
+	}
+	metrics, _, err := r.metrics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := 0
+	for _, m := range metrics {
+		text += len(m.Histogram)
+		for _, b := range m.Batches {
+			text += len(b.Histogram)
+		}
+	}
+	pages := 0
+	for b := range r.batches {
+		for m := range r.batches[b].Load().metrics {
+			for p := range r.batches[b].Load().metrics[m].pages {
+				if r.batches[b].Load().metrics[m].pages[p].Load() != nil {
+					pages++
+				}
+			}
+		}
+	}
+	t.Logf("%d KiB of text, %d KiB of counters", text>>10, pages)
+	if text > 1<<20 || pages > 40<<10 {
+		t.Errorf("%d KiB of text, %d KiB of counters; want at most 1024 and 40960", text>>10, pages)
 	}
 }

@@ -125,7 +125,7 @@ func (r *Run) result(reason string) (*Result, error) {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	out := &Result{
-		Seed: o.Seed, Rank: o.Rank, Ranks: o.Ranks, ScheduleHash: r.hash,
+		Seed: o.Seed, Rank: o.Rank, Ranks: o.Ranks, ScheduleHash: r.hash(),
 		T0: o.T0, StartLate: r.late,
 		Batch:     r.recorder.batchLength,
 		Measured:  r.recorder.totals(Measure),

@@ -13,7 +13,8 @@ import (
 type Run struct {
 	options  Options
 	workload Workload
-	hash     string
+	// hash walks the whole schedule, so it waits for the end of the load.
+	hash func() string
 
 	// begun is set once the fields of this group are there; they do not change afterwards.
 	begun       atomic.Bool
@@ -43,7 +44,7 @@ var (
 	errAborted = errors.New("aborted")
 )
 
-// New checks the options and computes the hash of the schedule; the load begins with Run.
+// New checks the options; the load begins with Run.
 func New(o Options, w Workload) (*Run, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
@@ -54,7 +55,7 @@ func New(o Options, w Workload) (*Run, error) {
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = defaultDrain
 	}
-	return &Run{options: o, workload: w, hash: o.hash(), stop: make(chan struct{})}, nil
+	return &Run{options: o, workload: w, hash: sync.OnceValue(o.hash), stop: make(chan struct{})}, nil
 }
 
 // Run offers the load, waits for what is in flight, and returns the result, also when the load ended early: by Drain, by
@@ -71,6 +72,9 @@ func (r *Run) Run(ctx context.Context) (*Result, error) {
 
 	watching := r.watch(ctx)
 	err := r.offer(ctx)
+	if ctx.Err() != nil {
+		r.halt(context.Cause(ctx))
+	}
 	r.ended.Store(true)
 	cancel(nil)
 	<-watching

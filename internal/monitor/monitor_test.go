@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -354,7 +355,7 @@ func read(t *testing.T, path string) []series.Block {
 	var out []series.Block
 	for r := series.NewReader(f); ; {
 		b, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {

@@ -82,7 +82,7 @@ func (b *barrier) look(now time.Time, repeat int) *ending {
 	for _, c := range b.clients {
 		c.look(now)
 		if c.over() {
-			return endf(rundir.ExitReasonPeerLost, "client %s/%d ended before repeat %d: %s: %s", c.name, c.rank, repeat,
+			return endf(c.fate(rundir.ExitReasonPeerLost), "client %s/%d ended before repeat %d: %s: %s", c.name, c.rank, repeat,
 				c.status.Reason, c.status.Message)
 		}
 		if c.lost(now, b.lostAfter) {
@@ -96,7 +96,7 @@ func (b *barrier) look(now time.Time, repeat int) *ending {
 func serviceLost(s *peer, now time.Time, after time.Duration) *ending {
 	switch {
 	case s.over():
-		return endf(rundir.ExitReasonServiceLost, "service %s/%d ended: %s: %s", s.name, s.rank, s.status.Reason, s.status.Message)
+		return endf(s.fate(rundir.ExitReasonServiceLost), "service %s/%d ended: %s: %s", s.name, s.rank, s.status.Reason, s.status.Message)
 	case s.lost(now, after):
 		return endf(rundir.ExitReasonServiceLost, "service %s/%d gave no sign of life for %s", s.name, s.rank, after)
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"strings"
 
 	"assay.bench/internal/rundir"
@@ -42,9 +43,7 @@ func expand(s string, value func(name string) (string, bool)) string {
 // names and the variables before it.
 func commandLine(argv []string, env []rundir.EnvVar, builtin map[string]string) (args, environ []string) {
 	known := make(map[string]string, len(builtin)+len(env))
-	for k, v := range builtin {
-		known[k] = v
-	}
+	maps.Copy(known, builtin)
 	value := func(name string) (string, bool) { v, ok := known[name]; return v, ok }
 	for _, e := range env {
 		v := expand(e.Value, value)

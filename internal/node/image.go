@@ -82,7 +82,8 @@ func bareArgv(argv []string, executable string, find lookup) ([]string, error) {
 	}
 	path, err := find(argv[0])
 	if err != nil {
-		return nil, endf(rundir.ExitReasonProgramMissing, "%s: install it on this node, give its whole path, or give the service an image", missing(argv[0], err))
+		return nil, endf(rundir.ExitReasonProgramMissing,
+			"%s: install it on this node, give its whole path, or give the service an image", missing(argv[0], err))
 	}
 	return append([]string{path}, argv[1:]...), nil
 }

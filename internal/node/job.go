@@ -137,14 +137,14 @@ func (b *batch) run(vault map[string]rundir.Credential) int {
 	worst := rundir.ExitOK
 	all, err := b.components(vault)
 	if err != nil {
-		b.say("%v", err)
+		b.sayf("%v", err)
 		return rundir.ExitFailed
 	}
 	for _, c := range all {
 		started, err := b.launcher.start(c)
 		b.children = append(b.children, started...)
 		if err != nil {
-			b.say("%v", err)
+			b.sayf("%v", err)
 			worst = rundir.ExitFailed
 			b.stopAll(syscall.SIGTERM)
 			break
@@ -163,8 +163,8 @@ func (b *batch) run(vault map[string]rundir.Credential) int {
 	for _, code := range codes {
 		worst = max(worst, code)
 	}
-	if left := restOfJob(b.world.PID, b.job.plan.Key).kill(restTimeout); left > 0 {
-		b.say("%d processes of the job could not be ended", left)
+	if left := restOfJob(b.world.PID, b.job.plan.Key).kill(); left > 0 {
+		b.sayf("%d processes of the job could not be ended", left)
 		worst = max(worst, rundir.ExitFailed)
 	}
 	b.log("JobEnded", "code", worst)
@@ -208,15 +208,15 @@ func (b *batch) wait(c *child) int {
 		select {
 		case <-c.done:
 		case <-deadline.C:
-			b.say("%s did not end within %s and is killed", c, c.component.stopWithin)
+			b.sayf("%s did not end within %s and is killed", c, c.component.stopWithin)
 			c.kill()
 			<-c.done
 		}
 	}
-	left := restOfRank(b.world.PID, false, b.job.plan.Key, c.component.name, c.rank).kill(restTimeout)
+	left := restOfRank(b.world.PID, false, b.job.plan.Key, c.component.name, c.rank).kill()
 	b.log("ComponentEnded", "name", c.String(), "code", c.code, "how", c.how, "left", left)
 	if err := rescue(b.world, b.job, c.component.name, c.rank); err != nil {
-		b.say("%s: its last samples are lost: %v", c, err)
+		b.sayf("%s: its last samples are lost: %v", c, err)
 	}
 	b.closeRank(c)
 	return c.code
@@ -253,18 +253,19 @@ func (b *batch) closeRank(c *child) {
 	}
 	errs = append(errs, writeExit(dir, end, b.world.Now()), writeJSON(filepath.Join(dir, rundir.StatusFile), st))
 	if err := errors.Join(errs...); err != nil {
-		b.say("%s: %s: %v", c, end.message, err)
+		b.sayf("%s: %s: %v", c, end.message, err)
+		b.stopAll(syscall.SIGTERM) // the others would wait for a word of it
 		return
 	}
-	b.say("%s: %s", c, end.message)
+	b.sayf("%s: %s", c, end.message)
 }
 
 func (b *batch) log(event string, fields ...any) {
 	if err := b.events.Log(event, fields...); err != nil {
-		b.say("%v", err)
+		b.sayf("%v", err)
 	}
 }
 
-func (b *batch) say(format string, args ...any) {
+func (b *batch) sayf(format string, args ...any) {
 	fmt.Fprintf(b.world.Stderr, "assay-node job: "+format+"\n", args...)
 }

@@ -12,6 +12,7 @@ import (
 )
 
 func TestThreeRepeatsWithANewServerEach(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.sim()
 	f.plan.Repeats = rundir.Repeats{First: 1, Count: 3, Restart: rundir.RestartProcess}
@@ -64,6 +65,7 @@ func TestThreeRepeatsWithANewServerEach(t *testing.T) {
 
 // What a job cannot even begin with ends it with clear words, and takes the secrets away all the same.
 func TestJobThatCannotBegin(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		arrange func(t *testing.T, f *fixture)
 		want    string
@@ -82,14 +84,11 @@ func TestJobThatCannotBegin(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newFixture(t)
 			f.sim()
 			c.arrange(t, f)
-			cmd := f.start("--lost-after", "2s")
-			if name == "unwritable" { // the client would wait for a service that cannot even say that it has failed
-				f.until("words", func() bool { return strings.Contains(f.log.String(), c.want) })
-				f.signalJob(syscall.SIGTERM, cmd.Process.Pid)
-			}
+			cmd := f.start()
 			if code := f.wait(cmd); code != rundir.ExitFailed {
 				t.Errorf("exit code %d", code)
 			}
@@ -107,6 +106,7 @@ func TestJobThatCannotBegin(t *testing.T) {
 
 // The batch step is killed: its components go on and finish alone.
 func TestKilledBatchStep(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.sim()
 	f.plan.Clients[0].Duration = rundir.Duration(2 * time.Second)

@@ -168,7 +168,7 @@ func (c *client) drive(ctx context.Context, k int, run *load.Run) (*load.Result,
 func (c *client) verdict(out *load.Result, err, early error) *ending {
 	var end *ending
 	switch {
-	case early != nil && (out == nil || out.Truncated):
+	case early != nil && !c.whole(out):
 		e := *asEnding(early)
 		end = &e
 	case err != nil:
@@ -185,6 +185,12 @@ func (c *client) verdict(out *load.Result, err, early error) *ending {
 		out.Truncated, out.Reason = true, end.message
 	}
 	return end
+}
+
+// whole says that a load was not ended early: every phase has its length, and every request its end.
+func (c *client) whole(out *load.Result) bool {
+	return out != nil && !out.Truncated && out.All.Offered == out.All.Succeeded+out.All.Failed &&
+		out.Warmup == int64(c.spec.Warmup) && out.Window == int64(c.spec.Duration) && out.Cooldown == int64(c.spec.Cooldown)
 }
 
 // watchService ends the load when the service ends or is lost.
@@ -206,8 +212,8 @@ func (c *client) watchService(ctx context.Context, k int, end context.CancelCaus
 				return
 			}
 			if !stands(s, k) {
-				end(endf(rundir.ExitReasonServiceLost, "service %s/%d does not serve repeat %d any more: %s: %s", s.name, s.rank,
-					k, s.status.Reason, s.status.Message))
+				end(endf(s.fate(rundir.ExitReasonServiceLost), "service %s/%d does not serve repeat %d any more: %s: %s",
+					s.name, s.rank, k, s.status.Reason, s.status.Message))
 				return
 			}
 		}

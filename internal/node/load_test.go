@@ -30,12 +30,13 @@ func (f *fixture) measuring() {
 	f.t.Helper()
 	f.until("the measurement", func() bool {
 		s := f.status("load")
-		return s.Phase == rundir.PhaseMeasuring && s.Live != nil && s.Live.Requests > 0
+		return s.Phase == rundir.PhaseMeasuring && s.Live != nil && s.Live.Elapsed > 0.8
 	})
 }
 
 // What ends a measurement early leaves the result so far, marked, and a reason.
 func TestMeasurementThatEndsEarly(t *testing.T) {
+	t.Parallel()
 	control := func(f *fixture, want string) {
 		b, err := json.Marshal(rundir.Control{Version: rundir.Version, Sequence: 5, Want: want})
 		if err != nil {
@@ -94,6 +95,7 @@ func TestMeasurementThatEndsEarly(t *testing.T) {
 }
 
 func TestKilledSupervisor(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct{ victim, reason string }{
 		"serve": {"sim", rundir.ExitReasonServiceDied},
 		"load":  {"load", rundir.ExitReasonError},
@@ -164,6 +166,7 @@ func TestBarrierOverRanksAndClients(t *testing.T) {
 
 // The same contract over two jobs: each finds the other through the link current.
 func TestSeparateJobs(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.sim()
 	f.plan.Repeats.Count = 2
@@ -207,6 +210,7 @@ func TestSeparateJobs(t *testing.T) {
 }
 
 func TestAbort(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.long()
 	f.plan.Services[0].Argv = append(f.plan.Services[0].Argv, "--fault", "ServerError=1")
@@ -221,6 +225,7 @@ func TestAbort(t *testing.T) {
 }
 
 func TestTargetURL(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.sim()
 	cmd := f.start()
@@ -251,6 +256,7 @@ func jsonNumber(n int) string {
 
 // The disk fills while the client writes: no half-written result, a clear word, and the job ends.
 func TestDiskThatFills(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.sim()
 	f.env = []string{"ASSAY_NODE_TEST_FSIZE=6000"} // status and provenance fit, a result does not

@@ -65,11 +65,11 @@ func Version() string {
 	return "(devel)"
 }
 
-// exitCode carries an exit code through cobra, without a message: that has been given already.
-type exitCode int
+// exitError carries an exit code through cobra, without a message: that has been given already.
+type exitError int
 
 // Error is for the case that it is printed after all.
-func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+func (c exitError) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 // Run runs one command line and returns the exit code.
 func Run(w *World) int {
@@ -78,7 +78,7 @@ func Run(w *World) int {
 	root.SetOut(w.Stdout)
 	root.SetErr(w.Stderr)
 	err := root.ExecuteContext(context.Background())
-	var code exitCode
+	var code exitError
 	switch {
 	case err == nil:
 		return rundir.ExitOK
@@ -166,5 +166,5 @@ func exit(code int) error {
 	if code == rundir.ExitOK {
 		return nil
 	}
-	return exitCode(code)
+	return exitError(code)
 }

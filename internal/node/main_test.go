@@ -219,7 +219,7 @@ func (f *fixture) node(args ...string) *exec.Cmd {
 	}
 	f.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		restOfJob(os.Getpid(), f.plan.Key).onlyMarked().kill(restTimeout)
+		restOfJob(os.Getpid(), f.plan.Key).onlyMarked().kill()
 		if f.t.Failed() {
 			f.t.Logf("job log:\n%s", f.log)
 		}

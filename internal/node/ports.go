@@ -2,6 +2,7 @@ package node
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -64,7 +65,7 @@ func reachHost(bind, launcher, hostname string) string {
 
 // pickPorts chooses a number for each port: the one of the plan, or a free one. All are held until all are chosen, and
 // let go just before the server starts.
-func pickPorts(ports []rundir.Port, host string) (map[string]int, error) {
+func pickPorts(ctx context.Context, ports []rundir.Port, host string) (map[string]int, error) {
 	var held []net.Listener
 	defer func() {
 		for _, l := range held {
@@ -73,7 +74,7 @@ func pickPorts(ports []rundir.Port, host string) (map[string]int, error) {
 	}()
 	out := make(map[string]int, len(ports))
 	for _, p := range ports {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(p.Number)))
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(p.Number)))
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return nil, portInUse(p)
 		}

@@ -246,7 +246,7 @@ func ask(ctx context.Context, program string, args ...string) (string, error) {
 // secret: SLURM_JWT, for one, is not in it.
 func slurmEnv(environ []string) map[string]string {
 	names := map[string]bool{}
-	for _, n := range strings.Fields(`JOB_ID JOB_NAME JOB_NODELIST JOB_NUM_NODES JOB_PARTITION JOB_QOS JOB_ACCOUNT
+	for n := range strings.FieldsSeq(`JOB_ID JOB_NAME JOB_NODELIST JOB_NUM_NODES JOB_PARTITION JOB_QOS JOB_ACCOUNT
 		CLUSTER_NAME NTASKS PROCID LOCALID NODEID NODENAME STEP_ID STEP_NODELIST CPUS_PER_TASK CPUS_ON_NODE GPUS_ON_NODE
 		JOB_GPUS STEP_GPUS MEM_PER_NODE RESTART_COUNT HET_SIZE JOB_START_TIME JOB_END_TIME CPU_BIND DISTRIBUTION`) {
 		names["SLURM_"+n] = true

@@ -70,7 +70,7 @@ func (r *rank) refuse(err error) int {
 	return r.run(rundir.PhaseWaiting, nil, func(context.Context) *ending {
 		end := asEnding(err)
 		if err := writeExit(rundir.Repeat(r.dir, r.job.plan.Repeats.First), end, r.world.Now()); err != nil {
-			r.say("%v", err)
+			r.sayf("%v", err)
 		}
 		return end
 	})
@@ -82,7 +82,7 @@ func (r *rank) run(phase string, image *rundir.Image, work func(ctx context.Cont
 	r.stop, r.drain, r.flush = stop, make(chan struct{}), make(chan struct{}, 1)
 	r.provenance = make(chan struct{})
 	if err := r.open(phase); err != nil {
-		r.say("%v", err)
+		r.sayf("%v", err)
 		return rundir.ExitFailed
 	}
 	r.log("Started", "pid", r.world.PID, "plan", r.job.planHash, "argv", r.world.Args)
@@ -117,7 +117,7 @@ func (r *rank) open(phase string) error {
 // close writes how the rank ended: for the record, in its status and in its exit.json.
 func (r *rank) close(end *ending) int {
 	if end.code != rundir.ExitOK {
-		r.say("%s: %s", end.reason, end.message)
+		r.sayf("%s: %s", end.reason, end.message)
 	}
 	r.log("Ended", "reason", end.reason, "code", end.code, "message", end.message)
 	phase := rundir.PhaseEnded
@@ -132,7 +132,7 @@ func (r *rank) close(end *ending) int {
 		}),
 		r.events.Close())
 	if err != nil {
-		r.say("%v", err)
+		r.sayf("%v", err)
 		return max(end.code, rundir.ExitFailed)
 	}
 	return end.code
@@ -151,7 +151,7 @@ func (r *rank) follow(ctx context.Context) {
 		case now := <-tick.C:
 			switch r.control.look(now) {
 			case rundir.WantStop:
-				r.stop(endf(rundir.ExitReasonStopped, "control.json asked to stop"))
+				r.stop(stopByControl())
 			case rundir.WantDrain:
 				r.drainOnce.Do(func() {
 					r.log("Drain")
@@ -160,6 +160,10 @@ func (r *rank) follow(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func stopByControl() *ending {
+	return endf(rundir.ExitReasonStopped, "%s asked to stop", rundir.ControlFile)
 }
 
 func (r *rank) signalled(sig os.Signal) {
@@ -196,8 +200,8 @@ func (r *rank) log(event string, fields ...any) {
 	}
 }
 
-// say tells the job's log.
-func (r *rank) say(format string, args ...any) {
+// sayf tells the job's log.
+func (r *rank) sayf(format string, args ...any) {
 	fmt.Fprintf(r.world.Stderr, "%s/%d: "+format+"\n", append([]any{r.name, r.number}, args...)...)
 }
 

@@ -16,7 +16,7 @@ const portTries = 4
 // with other ports, unless the plan gives a number.
 func (s *service) start(ctx context.Context) error {
 	for try := 1; ; try++ {
-		server, err := s.launch.start()
+		server, err := s.launch.start(ctx)
 		if err != nil {
 			return err
 		}

@@ -39,10 +39,13 @@ func restOfRank(self int, heirs bool, key, component string, rank int) rest {
 	return rest{self, heirs, []string{markJob + "=" + key + "\x00", mark + "\x00"}}
 }
 
-// kill ends them and returns when none is left, or how many are left after the deadline. Processes of other users are
+// restTimeout is how long processes may take to vanish after KILL.
+const restTimeout = 5 * time.Second
+
+// kill ends them and returns when none is left, or how many are left after restTimeout. Processes of other users are
 // not ours to end.
-func (r rest) kill(within time.Duration) (left int) {
-	deadline := time.Now().Add(within)
+func (r rest) kill() (left int) {
+	deadline := time.Now().Add(restTimeout)
 	for {
 		pids := r.list()
 		if r.heirs {

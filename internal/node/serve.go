@@ -19,8 +19,6 @@ const (
 	defaultProbeEvery   = time.Second
 	defaultStopTimeout  = 30 * time.Second
 	defaultScrapeEvery  = time.Second
-	// restTimeout is how long processes may take to vanish after KILL.
-	restTimeout = 5 * time.Second
 )
 
 // service is a rank that runs a server.
@@ -43,7 +41,7 @@ func serveRank(r *rank, s secrets) int {
 		return r.refuse(err)
 	}
 	if err := becomeReaper(); err != nil {
-		r.say("become a reaper of orphans: %v", err)
+		r.sayf("become a reaper of orphans: %v", err)
 	}
 	return r.run(rundir.PhaseStarting, svc.svc.Image, svc.run)
 }
@@ -339,9 +337,9 @@ func (s *service) halt() {
 	<-s.provenance // its programs are children too
 	if err := s.server.stop(or(s.svc.StopTimeout, defaultStopTimeout)); err != nil {
 		s.log("StopFailed", "error", err)
-		s.say("%v", err)
+		s.sayf("%v", err)
 	}
-	left := restOfRank(s.world.PID, true, s.job.plan.Key, s.name, s.number).kill(restTimeout)
+	left := restOfRank(s.world.PID, true, s.job.plan.Key, s.name, s.number).kill()
 	s.log("ServerStopped", "server", s.server.pid(), "how", s.server.how(), "left", left)
 	s.server = nil
 	s.status.must(func(st *rundir.Status) { st.ServerPID = 0 })

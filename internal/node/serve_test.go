@@ -17,11 +17,12 @@ import (
 // A service that does not get ready, each in its own way, ends with one clear reason; its client ends too, and nothing
 // stays.
 func TestServiceThatNeverGetsReady(t *testing.T) {
+	t.Parallel()
 	held, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer held.Close()
+	t.Cleanup(func() { _ = held.Close() }) // after the parallel cases
 	heldPort := held.Addr().(*net.TCPAddr).Port
 	cases := map[string]struct {
 		arrange func(*testing.T, *fixture)
@@ -145,6 +146,7 @@ exec "$@"
 }
 
 func TestServiceInAnImage(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.sim()
 	args := filepath.Join(t.TempDir(), "args")
@@ -171,6 +173,7 @@ func TestServiceInAnImage(t *testing.T) {
 }
 
 func TestPortTakenBetweenChoiceAndStart(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.server("taken", filepath.Join(t.TempDir(), "tries"))
 	cmd := f.start()
@@ -187,6 +190,7 @@ func TestPortTakenBetweenChoiceAndStart(t *testing.T) {
 
 // A server that ignores TERM, and one of its children that left its process group, do not outlive it.
 func TestStubbornServer(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.server("stubborn").StopTimeout = rundir.Duration(200 * time.Millisecond)
 	f.plan.Clients = nil
@@ -209,12 +213,13 @@ func TestStubbornServer(t *testing.T) {
 }
 
 func TestServerThatDiesUnderLoad(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.sim()
 	f.plan.Repeats.Count = 3
 	f.plan.Clients[0].Duration = rundir.Duration(time.Minute)
 	cmd := f.start()
-	f.until("the measurement", func() bool { return f.status("load").Phase == rundir.PhaseMeasuring })
+	f.measuring()
 	if err := syscall.Kill(f.status("sim").ServerPID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -241,6 +246,7 @@ func TestServerThatDiesUnderLoad(t *testing.T) {
 }
 
 func TestIdleService(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.server("ok")
 	f.plan.Clients = nil
@@ -256,6 +262,7 @@ func TestIdleService(t *testing.T) {
 }
 
 func TestKeptService(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.sim()
 	f.plan.KeepServices = true
@@ -278,6 +285,7 @@ func TestKeptService(t *testing.T) {
 }
 
 func TestServerIsKeptWithoutRestart(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.sim()
 	f.plan.Repeats = rundir.Repeats{First: 4, Count: 2, Restart: rundir.RestartNone}
@@ -296,6 +304,7 @@ func TestServerIsKeptWithoutRestart(t *testing.T) {
 }
 
 func TestClientThatIsLost(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.sim()
 	f.plan.Clients[0].Duration = rundir.Duration(time.Minute)

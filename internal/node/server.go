@@ -96,8 +96,8 @@ func (l *launch) command(ctx context.Context, argv []string, ports map[string]in
 }
 
 // start takes ports and starts the server.
-func (l *launch) start() (*server, error) {
-	ports, err := pickPorts(l.svc.Ports, l.bind)
+func (l *launch) start(ctx context.Context) (*server, error) {
+	ports, err := pickPorts(ctx, l.svc.Ports, l.bind)
 	if err != nil {
 		return nil, err
 	}

@@ -84,13 +84,13 @@ func runSim(w *World, f simFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(f.host, strconv.Itoa(f.port)))
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(f.host, strconv.Itoa(f.port)))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(w.Stdout, "llmsim serves on %s\n", l.Addr())
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
 	go func() {
 		select {
 		case <-w.Signals:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -96,7 +97,7 @@ func (s *spool) close() error {
 // rescue carries what a killed client left on the node's disk.
 func rescue(w *World, j *job, name string, rank int) error {
 	local := localSpool(w, j, name, rank)
-	if _, err := os.Stat(local); err != nil {
+	if _, err := os.Stat(local); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return errors.Join(carryAll(local, sharedSpool(j, name, rank)), os.RemoveAll(local))
@@ -131,18 +132,19 @@ func carry(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// sample keeps what the load does each second, until ctx ends.
+// sample keeps what the load does each second, and tells the status of each new phase, until ctx ends.
 func (c *client) sample(ctx context.Context, k int, run *load.Run) {
 	second, fifth := time.NewTicker(sampleEvery), time.NewTicker(shareEvery)
 	defer second.Stop()
 	defer fifth.Stop()
+	edge := time.NewTimer(0)
+	defer edge.Stop()
 	check := func(err error) {
 		if err != nil {
 			c.log("SamplesFailed", "error", err)
 			c.stop(asEnding(err))
 		}
 	}
-	phase := ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -152,14 +154,24 @@ func (c *client) sample(ctx context.Context, k int, run *load.Run) {
 		case <-fifth.C:
 			check(c.spool.share())
 		case <-second.C:
-			l := run.Live()
-			check(c.spool.second(c.world.Now(), loadSamples(k, l)))
-			if l.Phase != phase {
-				phase = l.Phase
-				c.status.must(c.live)
-			}
+			check(c.spool.second(c.world.Now(), loadSamples(k, run.Live())))
+		case <-edge.C:
+			c.status.must(c.live)
+			edge.Reset(c.nextEdge(run.Live()))
 		}
 	}
+}
+
+// nextEdge is the time until a load changes its phase.
+func (c *client) nextEdge(l load.Live) time.Duration {
+	const late = 5 * time.Millisecond // a look just before the edge would have to be repeated
+	var at time.Duration
+	for _, length := range []rundir.Duration{c.spec.Warmup, c.spec.Duration, c.spec.Cooldown} {
+		if at += length.D(); l.Elapsed < at {
+			return at - l.Elapsed + late
+		}
+	}
+	return beatFast
 }
 
 func loadSamples(repeat int, l load.Live) []series.Sample {

@@ -103,7 +103,7 @@ func TestPickPorts(t *testing.T) {
 	for i := range ports {
 		ports[i].Name = "p" + strconv.Itoa(i)
 	}
-	got, err := pickPorts(ports, "127.0.0.1")
+	got, err := pickPorts(t.Context(), ports, "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestPeerIsLostByOurClock(t *testing.T) {
 	dir := t.TempDir()
 	beat := func(n int64, phase string) {
 		if err := writeJSON(filepath.Join(dir, rundir.StatusFile), rundir.Status{Version: 1, Heartbeat: n, Phase: phase,
-			Time: time.Unix(int64(n)*1e6, 0)}); err != nil { // its own clock is years off
+			Time: time.Unix(n*1e6, 0)}); err != nil { // its own clock is years off
 			t.Fatal(err)
 		}
 	}
@@ -231,7 +231,7 @@ func TestRestFindsWhatLeft(t *testing.T) {
 	one := restOfRank(os.Getpid(), false, key, "sim", 0)
 	for deadline := time.Now().Add(10 * time.Second); len(one.list()) == 0 && time.Now().Before(deadline); {
 	}
-	if left := one.kill(5 * time.Second); left != 0 {
+	if left := one.kill(); left != 0 {
 		t.Errorf("%d are left", left)
 	}
 	if err := a.Wait(); err == nil {

@@ -61,6 +61,15 @@ func (p *peer) lost(now time.Time, after time.Duration) bool {
 	return p.status != nil && !p.over() && now.Sub(p.changed) > after
 }
 
+// fate is the reason of a rank that cannot go on without this one: what a whole run was told is no loss of one rank, and
+// each rank may learn of it first.
+func (p *peer) fate(lost string) string {
+	if p.status.Reason == rundir.ExitReasonStopped || p.status.Reason == rundir.ExitReasonTimeLimit {
+		return p.status.Reason
+	}
+	return lost
+}
+
 // loads says that a client is between its T0 and the end of its load.
 func (p *peer) loads() bool {
 	if p.status == nil {

@@ -43,7 +43,8 @@ func (c *client) prepare(k int, s start) (run *load.Run, done func(), err error)
 // workload makes the workload that the plan names.
 func (c *client) workload(k int, s start, clock load.Clock) (load.Workload, error) {
 	if c.spec.Inference == nil {
-		return nil, errors.New("the plan gives the client no workload that this assay-node knows: use the assay and the assay-node of one release")
+		return nil, errors.New("the plan gives the client no workload that this assay-node knows: " +
+			"use the assay and the assay-node of one release")
 	}
 	o := inference.Options{
 		Plan: *c.spec.Inference, URL: c.spec.Target.URL, Client: c.name, Repeat: k, Seed: c.spec.Seed,

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,8 +38,8 @@ type World struct {
 
 // getenv returns the value of an environment variable, or "".
 func (w *World) getenv(name string) string {
-	for i := len(w.Environ) - 1; i >= 0; i-- {
-		if v, ok := strings.CutPrefix(w.Environ[i], name+"="); ok {
+	for _, e := range slices.Backward(w.Environ) { // the last one counts
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
 			return v
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -52,27 +54,40 @@ type Failure struct {
 // maxLate is how much later than T0 a rank may start, in seconds, before its repeat is partial.
 const maxLate = 0.1
 
-// Build makes the result. An error says that a rank's histograms cannot be read.
+// client is one client while its result is made.
+type client struct {
+	ClientInput
+
+	parts  []part // by repeat
+	pooled part
+	values []Value
+}
+
+// Build makes the result. An error says which rank's numbers cannot be.
 func Build(in Input) (Result, error) {
 	r := in.Head
 	r.Schema = Schema
-	r.Baseline = r.TimeScale == "" || r.TimeScale == "1"
-	byClient := map[string][]part{}
+	r.Took = max(0, r.Ended.Sub(r.Started).Seconds())
+	r.Warnings = slices.Clone(r.Warnings) // the caller's list keeps its end
+	byName := map[string]*client{}
+	var d decoder
 	for _, c := range in.Clients {
-		parts, err := joinRanks(c)
+		parts, err := joinRanks(&d, c)
 		if err != nil {
 			return r, err
 		}
-		byClient[c.Name] = parts
-		r.Clients = append(r.Clients, clientResult(c, parts))
+		one := &client{ClientInput: c, parts: parts, pooled: pool(parts)}
+		one.values = valuesOf(one.pooled)
+		byName[c.Name] = one
+		r.Clients = append(r.Clients, one.result())
 	}
 	r.RepeatsWhole = wholeRepeats(r.Clients, r.RepeatsPlanned)
 	for _, c := range in.Checks {
-		r.CrossChecks = append(r.CrossChecks, crossCheck(c, byClient))
+		r.CrossChecks = append(r.CrossChecks, crossCheck(c, byName))
 	}
+	r.settle(in, byName)
 	r.warn()
-	r.settle(in, byClient)
-	r.noNulls()
+	r.clean()
 	return r, nil
 }
 
@@ -98,82 +113,100 @@ func Parse(b []byte) (Result, error) {
 }
 
 // joinRanks merges a client's ranks for each repeat, in the order of the repeats.
-func joinRanks(c ClientInput) ([]part, error) {
-	byRepeat := map[int][]Rank{}
-	for _, r := range c.Results {
-		byRepeat[r.Repeat] = append(byRepeat[r.Repeat], r)
-	}
-	var repeats []int
-	for k := range byRepeat {
-		repeats = append(repeats, k)
-	}
-	slices.Sort(repeats)
+func joinRanks(d *decoder, c ClientInput) ([]part, error) {
+	ordered := slices.Clone(c.Results)
+	slices.SortStableFunc(ordered, func(a, b Rank) int {
+		return cmp.Or(cmp.Compare(a.Repeat, b.Repeat), cmp.Compare(a.Rank, b.Rank))
+	})
 	var parts []part
-	for _, k := range repeats {
-		slices.SortFunc(byRepeat[k], func(a, b Rank) int { return cmp.Compare(a.Rank, b.Rank) })
-		p, err := mergeRanks(byRepeat[k])
-		if err != nil {
-			return nil, err
+	for len(ordered) > 0 {
+		k := ordered[0].Repeat
+		n := slices.IndexFunc(ordered, func(r Rank) bool { return r.Repeat != k })
+		if n < 0 {
+			n = len(ordered)
 		}
-		parts = append(parts, p)
+		p, err := mergeRanks(d, ordered[:n])
+		if err != nil {
+			return nil, fmt.Errorf("client %s repeat %d: %w", c.Name, k, err)
+		}
+		parts, ordered = append(parts, p), ordered[n:]
 	}
 	return parts, nil
 }
 
-func clientResult(c ClientInput, parts []part) ClientResult {
-	pooled := pool(parts)
+func (c *client) result() ClientResult {
 	out := ClientResult{
-		Name: c.Name, Target: c.Target, Ranks: c.Ranks, Values: valuesOf(parts),
-		Measured: pooled.measured, All: pooled.all, Errors: pooled.errors, Sound: true,
+		Name: c.Name, Target: c.Target, Ranks: c.Ranks, Values: c.values,
+		Measured: c.pooled.measured, All: c.pooled.all, Errors: c.pooled.errors, Sound: true, InFlight: inFlight(c.pooled),
 	}
-	if len(parts) > 0 {
-		first := parts[0].ranks[0]
+	if len(c.parts) > 0 {
+		first := c.parts[0].ranks[0]
 		out.Workload, out.Mode, out.Seed, out.ScheduleHash = first.Workload, first.Mode, first.Seed, first.ScheduleHash
 		out.Warmup, out.Window, out.Cooldown = float64(first.Warmup)/second, float64(first.Window)/second, float64(first.Cooldown)/second
-		for _, r := range parts[0].ranks {
+		for _, r := range c.parts[0].ranks {
 			out.Concurrency += r.Concurrency
 			out.Rate += r.Rate
 		}
 	}
-	for _, p := range parts {
-		rp := repeatPart(p, c.Ranks)
-		out.Repeats = append(out.Repeats, rp)
-		if !p.sound {
+	for _, p := range c.parts {
+		one := p.result(c.Ranks)
+		out.Repeats = append(out.Repeats, one)
+		for _, l := range p.limits {
 			out.Sound = false
-			for _, l := range p.limits {
-				out.Limits = append(out.Limits, fmt.Sprintf("repeat %d %s", p.repeat, l))
-			}
+			out.Limits = append(out.Limits, fmt.Sprintf("repeat %d %s", p.repeat, l))
 		}
-		for _, a := range rp.Audits {
+		for _, a := range one.Audits {
 			out.Saturated = out.Saturated || a.Saturated
 		}
 	}
 	return out
 }
 
-func repeatPart(p part, ranks int) RepeatPart {
-	out := RepeatPart{Repeat: p.repeat, Ranks: len(p.ranks), Measured: p.measured, All: p.all, Values: valuesOf([]part{p}), T0: p.ranks[0].T0}
+// result is one repeat of a client of so many ranks.
+func (p part) result(ranks int) RepeatPart {
+	out := RepeatPart{
+		Repeat: p.repeat, Ranks: len(p.ranks), Measured: p.measured, All: p.all, Values: valuesOf(p), T0: p.ranks[0].T0, InFlight: inFlight(p),
+	}
 	var reasons []string
 	if len(p.ranks) < ranks {
-		reasons = append(reasons, fmt.Sprintf("%d of %d instances are missing", ranks-len(p.ranks), ranks))
+		reasons = append(reasons, missingRanks(p.ranks, ranks))
 	}
 	for _, r := range p.ranks {
 		out.Audits = append(out.Audits, r.Audit)
 		late := float64(r.StartLate) / second
 		out.StartLate = max(out.StartLate, late)
 		if late > maxLate {
-			reasons = append(reasons, fmt.Sprintf("instance %d began %.3f s late", r.Rank, late))
+			reasons = append(reasons, fmt.Sprintf("rank %d began %.3f s late, more than %.1f s", r.Rank, late, maxLate))
 		}
 		if r.Truncated {
-			reasons = append(reasons, fmt.Sprintf("instance %d ended early: %s", r.Rank, r.Reason))
+			reasons = append(reasons, fmt.Sprintf("rank %d ended early: %s", r.Rank, cmp.Or(r.Reason, "it does not say why")))
 		}
 	}
 	out.Whole, out.Reason = len(reasons) == 0, strings.Join(reasons, "; ")
-	e2e := p.dists["e2e"]
-	if mean, err := e2e.mean(); err == nil && p.window > 0 {
-		out.Little = float64(p.measured.Completed) / p.window * mean / second
-	}
 	return out
+}
+
+// missingRanks names the ranks that left no result.
+func missingRanks(there []Rank, planned int) string {
+	var names []string
+	for n := range planned {
+		if !slices.ContainsFunc(there, func(r Rank) bool { return r.Rank == n }) {
+			names = append(names, strconv.Itoa(n))
+		}
+	}
+	if len(names) == 1 {
+		return fmt.Sprintf("rank %s of %d left no result", names[0], planned)
+	}
+	return fmt.Sprintf("ranks %s of %d left no result", strings.Join(names, ", "), planned)
+}
+
+// inFlight is the mean number of requests in flight by Little's law, throughput times mean latency.
+func inFlight(p part) float64 {
+	d := p.dists["e2e"]
+	if d.count == 0 || p.window == 0 {
+		return 0
+	}
+	return float64(p.measured.Completed) / p.window * d.sum / float64(d.count) / second
 }
 
 func wholeRepeats(clients []ClientResult, planned int) int {
@@ -192,22 +225,24 @@ func wholeRepeats(clients []ClientResult, planned int) int {
 }
 
 // crossCheck compares a counter with the total of the clients that target its service.
-func crossCheck(c CheckInput, byClient map[string][]part) CrossCheck {
+func crossCheck(c CheckInput, byName map[string]*client) CrossCheck {
 	out := CrossCheck{Service: c.Service, Repeat: c.Repeat, Metric: c.Metric, Total: c.Total, Tolerance: c.Tolerance}
 	for _, name := range c.Clients {
-		for _, p := range byClient[name] {
+		if byName[name] == nil {
+			continue
+		}
+		for _, p := range byName[name].parts {
 			if p.repeat == c.Repeat {
 				out.Clients += total(p.all, c.Total)
 			}
 		}
 	}
-	if !c.Known {
+	if !c.Known || math.IsNaN(c.Increase) || math.IsInf(c.Increase, 0) {
 		return out
 	}
 	out.Server = pointer(c.Increase)
 	out.Difference = c.Increase - float64(out.Clients)
-	bound := c.Tolerance * max(c.Increase, float64(out.Clients))
-	out.Agrees = out.Difference <= bound && -out.Difference <= bound
+	out.Agrees = math.Abs(out.Difference) <= c.Tolerance*max(c.Increase, float64(out.Clients))
 	return out
 }
 
@@ -221,10 +256,15 @@ func total(c Counts, name string) int64 {
 	return c.Attempts
 }
 
-// noNulls makes every list a list: readers of JSON need not tell null from empty.
-func (r *Result) noNulls() {
+// clean makes every list a list, for readers of JSON need not tell null from empty, and every ratio a number.
+func (r *Result) clean() {
 	r.Jobs, r.SLOs, r.Clients = list(r.Jobs), list(r.SLOs), list(r.Clients)
-	r.Services, r.CrossChecks, r.Warnings = list(r.Services), list(r.CrossChecks), list(r.Warnings)
+	r.Services, r.CrossChecks, r.Warnings = slices.Clone(list(r.Services)), list(r.CrossChecks), list(r.Warnings)
+	for i := range r.Services {
+		if s := &r.Services[i]; math.IsNaN(s.Coverage) || math.IsInf(s.Coverage, 0) {
+			s.Coverage = 0
+		}
+	}
 	for i := range r.Clients {
 		c := &r.Clients[i]
 		c.Values, c.Errors, c.Repeats = list(c.Values), list(c.Errors), list(c.Repeats)

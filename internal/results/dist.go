@@ -1,92 +1,100 @@
 package results
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// dist is a distribution: exact counts of values that are each known within 0.05 %, and failures, which count as
-// infinitely late. Values are in nanoseconds.
+// dist is a distribution of values in nanoseconds, and of failures, which count as infinitely late.
 type dist struct {
-	bins          []bin // sorted by value
+	bins          []bin // by value
 	count, failed int64
 	sum           float64
 	min, max      int64
 }
 
-type bin struct {
-	value int64
-	count int64
-}
-
-// decode reads a histogram in HDR V2, compressed, base64. It returns nil for the empty string.
-func decode(encoded string) ([]bin, error) {
-	if encoded == "" {
-		return nil, nil
-	}
-	h, err := hdrhistogram.Decode([]byte(encoded))
-	if err != nil {
-		return nil, fmt.Errorf("histogram: %w", err)
-	}
-	var bins []bin
-	for _, bar := range h.Distribution() {
-		if bar.Count > 0 {
-			// The middle of the bar halves the error of either end.
-			bins = append(bins, bin{value: bar.From + (bar.To-bar.From)/2, count: bar.Count})
-		}
-	}
-	return bins, nil
-}
-
 // newDist reads one rank's metric.
-func newDist(m Metric) (dist, error) {
-	bins, err := decode(m.Histogram)
+func newDist(d *decoder, m Metric) (dist, error) {
+	bins, err := d.decode(m.Histogram)
 	if err != nil {
-		return dist{}, fmt.Errorf("metric %s: %w", m.Name, err)
+		return dist{}, err
 	}
-	d := dist{bins: bins, sum: float64(m.Sum), min: m.Min, max: m.Max}
-	for _, b := range bins {
-		d.count += b.count
+	out := dist{bins: slices.Clone(bins), sum: float64(m.Sum), min: m.Min, max: m.Max}
+	out.count = out.upTo()
+	switch {
+	case out.count != m.Count:
+		return dist{}, fmt.Errorf("its histogram holds %d values, its count says %d", out.count, m.Count)
+	case m.Sum < 0 || m.Min < 0 || m.Max < m.Min:
+		return dist{}, fmt.Errorf("sum %d, min %d and max %d cannot be", m.Sum, m.Min, m.Max)
 	}
-	if d.count != m.Count {
-		return dist{}, fmt.Errorf("metric %s: its histogram holds %d values, its count says %d", m.Name, d.count, m.Count)
+	return out, nil
+}
+
+// newBatch reads one batch of a metric; its least and greatest values are not known.
+func newBatch(d *decoder, b Batch) (dist, error) {
+	bins, err := d.decode(b.Histogram)
+	if err != nil {
+		return dist{}, err
 	}
-	return d, nil
+	out := dist{bins: slices.Clone(bins), sum: float64(b.Sum)}
+	out.count = out.upTo()
+	if out.count != b.Count || b.Sum < 0 {
+		return dist{}, fmt.Errorf("its histogram holds %d values, its count says %d, its sum %d", out.count, b.Count, b.Sum)
+	}
+	return out, nil
+}
+
+func (d dist) upTo() int64 {
+	if len(d.bins) == 0 {
+		return 0
+	}
+	return d.bins[len(d.bins)-1].upTo
 }
 
 // merged is the distribution of the union: never an average of percentiles.
-func merged(parts ...dist) dist {
-	var out dist
-	for _, p := range parts {
-		if p.count > 0 {
-			if out.count == 0 || p.min < out.min {
-				out.min = p.min
-			}
-			out.max = max(out.max, p.max)
-		}
-		out.count += p.count
-		out.failed += p.failed
-		out.sum += p.sum
-		out.bins = append(out.bins, p.bins...)
+func merged(parts []dist) dist {
+	switch len(parts) {
+	case 0:
+		return dist{}
+	case 1:
+		return parts[0]
 	}
-	slices.SortFunc(out.bins, func(a, b bin) int { return cmp.Compare(a.value, b.value) })
-	out.bins = compact(out.bins)
-	return out
+	a, b := merged(parts[:len(parts)/2]), merged(parts[len(parts)/2:])
+	if a.count == 0 {
+		a.min = b.min
+	}
+	if b.count == 0 {
+		b.min = a.min
+	}
+	return dist{
+		bins: mergedBins(a.bins, b.bins), count: a.count + b.count, failed: a.failed + b.failed, sum: a.sum + b.sum,
+		min: min(a.min, b.min), max: max(a.max, b.max),
+	}
 }
 
-func compact(bins []bin) []bin {
-	var out []bin
-	for _, b := range bins {
-		if n := len(out); n > 0 && out[n-1].value == b.value {
-			out[n-1].count += b.count
-			continue
+func mergedBins(a, b []bin) []bin {
+	if len(a) == 0 {
+		return b
+	}
+	out := make([]bin, 0, len(a)+len(b))
+	var upA, upB int64
+	for len(a) > 0 && len(b) > 0 {
+		value := min(a[0].value, b[0].value)
+		if a[0].value == value {
+			upA, a = a[0].upTo, a[1:]
 		}
-		out = append(out, b)
+		if b[0].value == value {
+			upB, b = b[0].upTo, b[1:]
+		}
+		out = append(out, bin{value, upA + upB})
+	}
+	for _, x := range a {
+		out = append(out, bin{x.value, x.upTo + upB})
+	}
+	for _, x := range b {
+		out = append(out, bin{x.value, x.upTo + upA})
 	}
 	return out
 }
@@ -105,45 +113,58 @@ func (d dist) quantile(q float64) (float64, error) {
 		return 0, errNone
 	}
 	// The small term keeps 0.999 × 1000 from being rounded up to rank 1000.
-	rank := int64(math.Ceil(q*float64(n) - 1e-9))
+	rank := int64(math.Ceil(q*float64(n) - 1e-9*float64(max(1, n>>20))))
 	return d.at(max(1, min(rank, n))), nil
 }
 
 // at is the value with a rank from 1.
 func (d dist) at(rank int64) float64 {
-	if rank > d.count {
+	switch {
+	case rank > d.count:
 		return math.Inf(1)
-	}
-	if rank == d.count {
+	case rank == d.count:
 		return float64(d.max)
-	}
-	if rank <= 1 {
+	case rank <= 1:
 		return float64(d.min)
 	}
-	var below int64
-	for _, b := range d.bins {
-		if below += b.count; below >= rank {
-			return min(max(float64(b.value), float64(d.min)), float64(d.max))
+	i, _ := slices.BinarySearchFunc(d.bins, rank, func(b bin, rank int64) int {
+		if b.upTo < rank {
+			return -1
 		}
-	}
-	return float64(d.max)
+		return 1
+	})
+	return float64(min(max(d.bins[i].value, d.min), d.max))
 }
 
 // atMost is the number of values that are at or below a bound; failures never are.
 func (d dist) atMost(bound float64) int64 {
-	var n int64
-	for _, b := range d.bins {
-		if float64(b.value) > bound {
-			break
+	i, _ := slices.BinarySearchFunc(d.bins, bound, func(b bin, bound float64) int {
+		if float64(b.value) <= bound {
+			return -1
 		}
-		n += b.count
+		return 1
+	})
+	if i == 0 {
+		return 0
 	}
-	return n
+	return d.bins[i-1].upTo
 }
 
+// mean is +Inf with a failure.
 func (d dist) mean() (float64, error) {
-	if d.count == 0 {
+	switch {
+	case d.total() == 0:
 		return 0, errNone
+	case d.failed > 0:
+		return math.Inf(1), nil
 	}
 	return d.sum / float64(d.count), nil
+}
+
+// greatest is +Inf with a failure.
+func (d dist) greatest() (float64, error) {
+	if d.total() == 0 {
+		return 0, errNone
+	}
+	return d.at(d.total()), nil
 }

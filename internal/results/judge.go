@@ -16,51 +16,67 @@ type SLO struct {
 // requests without a violation decide a p99. MLPerf Inference, loadgen/early_stopping.cc.
 const judgeConfidence = 0.99
 
-// judge decides one SLO of one client.
-func judge(s SLO, pooled part, values []Value) Verdict {
+// judge decides one SLO from all requests of a client.
+func judge(s SLO, p part, values []Value) Verdict {
 	v := Verdict{Client: s.Client, Metric: s.Metric, Statistic: s.Statistic, AtMost: s.AtMost, AtLeast: s.AtLeast, Verdict: Undecided}
-	value := Find(values, s.Metric, s.Statistic)
-	if value == nil {
-		v.Verdict, v.Why = Undecided, "the client measured no such number"
-		v.Value = Value{Metric: s.Metric, Statistic: s.Statistic, Interval: NoInterval, Note: v.Why}
-		return v
+	v.Value = p.value(s.Metric, s.Statistic, unitOf(s.Metric))
+	v.Unit = v.Value.Unit
+	if found := Find(values, s.Metric, s.Statistic); found != nil {
+		v.Value = *found
 	}
-	v.Value, v.Unit = *value, value.Unit
 	q := quantileOf(s.Statistic)
+	d := p.dist(s.Metric)
 	switch {
-	case q > 0 && s.AtMost != nil:
-		judgePercentile(&v, pooled.dists[s.Metric], pooled.batches[s.Metric], q)
-	case s.Statistic == "max":
-		judgeMax(&v, pooled.dists[s.Metric])
+	case v.Unit == "s" && d.total() > 0 && s.AtMost != nil && q > 0:
+		judgePercentile(&v, p, q)
+	case v.Unit == "s" && d.failed > 0 && s.AtMost != nil:
+		v.Verdict, v.Why = Violated, fmt.Sprintf("%s of %s requests failed, which is beyond every limit", count(p.failed), count(v.Value.Requests))
+	case s.Statistic == "max" && v.Value.Value != nil:
+		judgeMax(&v)
+	case v.Value.Value == nil && v.Value.Note == "":
+		v.Why = "the client measured no such number"
 	default:
 		judgeInterval(&v)
+	}
+	if v.Value.Value == nil && v.Value.Note == "" {
+		v.Value.Note = v.Why
 	}
 	return v
 }
 
-func quantileOf(name string) float64 {
-	for _, s := range statistics() {
-		if s.name == name {
-			return s.quantile
-		}
+func unitOf(metric string) string {
+	switch metric {
+	case "success_ratio":
+		return "1"
+	case "request_throughput", "output_token_throughput", "input_token_throughput", "offered_rate", "sent_rate":
+		return "1/s"
 	}
-	return 0
+	return "s"
 }
 
-// judgePercentile counts the requests beyond the limit; a failed one is beyond every limit.
-func judgePercentile(v *Verdict, d dist, batches []dist, q float64) {
+// judgePercentile counts the requests beyond the limit; a failed one is beyond every limit. Correlated requests are
+// scaled down to the independent ones that they are worth.
+func judgePercentile(v *Verdict, p part, q float64) {
+	d, limit := p.dist(v.Metric), *v.AtMost*second
 	n := d.total()
-	late := n - d.atMost(*v.AtMost*second)
-	worth := effective(d, batches, *v.AtMost*second)
-	scaled := int64(math.Ceil(float64(late) * float64(worth) / float64(max(1, n))))
-	counted := fmt.Sprintf("%d of %d requests were above the limit, worth %d of %d independent ones", late, n, scaled, worth)
+	late := n - d.atMost(limit)
+	worth := p.worth(v.Metric, limit)
+	share := float64(late) / float64(n)
+	what := "requests"
+	if isPerGap(v.Metric) {
+		what = "gaps"
+	}
+	counted := fmt.Sprintf("%s of %s %s are above the limit", count(late), count(n), what)
+	if worth < n {
+		counted += fmt.Sprintf("; they are worth %s independent ones", count(worth))
+	}
 	switch {
-	case holds(worth, scaled, q):
+	case holds(worth, roundUp(share*float64(worth)), q):
 		v.Verdict, v.Why = Met, counted
-	case breaks(worth, scaled, q):
+	case breaks(worth, roundDown(share*float64(worth)), q):
 		v.Verdict, v.Why = Violated, counted
 	default:
-		v.Why = counted + ": " + needed(n, late, worth, q)
+		v.Why = counted + "; " + needed(n, worth, share, q, what)
 	}
 }
 
@@ -75,28 +91,33 @@ func breaks(n, late int64, q float64) bool {
 	return late > 0 && 1-binomialCDF(n, 1-q, late-1) <= 1-judgeConfidence
 }
 
-// needed says how many requests would decide, if the share beyond the limit stays as it is.
-func needed(n, late, worth int64, q float64) string {
-	share := float64(late) / float64(n)
-	for m := worth; m < 1<<30; m += max(1, m/20) {
-		k := int64(math.Ceil(share * float64(m)))
-		if holds(m, k, q) || breaks(m, k, q) {
-			return fmt.Sprintf("about %d requests would decide", int64(float64(m)*float64(n)/float64(max(1, worth))))
+// mostNeeded is how many times as many requests are still worth naming.
+const mostNeeded = 1000
+
+// needed says how many requests would decide, if the share beyond the limit and the correlation stay as they are.
+func needed(n, worth int64, share, q float64, what string) string {
+	for m := worth; m/mostNeeded <= worth; m += max(1, m/50) {
+		late := share * float64(m)
+		if holds(m, roundUp(late), q) || breaks(m, roundDown(late), q) {
+			return fmt.Sprintf("about %s %s would decide", count(rounded(float64(m)*float64(n)/float64(worth))), what)
 		}
 	}
-	return "the share is so close to the limit that no number of requests decides"
+	return "the share is so close to what the limit allows that no reasonable number decides"
 }
 
-// judgeMax looks at the largest value: it is what it is.
-func judgeMax(v *Verdict, d dist) {
-	if v.Value.Value == nil {
-		v.Why = v.Value.Note
-		return
-	}
-	v.Verdict, v.Why = Met, "the largest of all requests"
-	if d.failed > 0 {
-		v.Verdict, v.Why = Violated, fmt.Sprintf("%d requests failed, which is beyond every limit", d.failed)
-	}
+// A share of a whole number may be off by the last digits of a float.
+func roundUp(x float64) int64   { return int64(math.Ceil(x - 1e-9*max(1, x))) }
+func roundDown(x float64) int64 { return int64(math.Floor(x + 1e-9*max(1, x))) }
+
+// rounded rounds up to two significant digits.
+func rounded(x float64) int64 {
+	step := math.Pow(10, max(0, math.Floor(math.Log10(x))-1))
+	return int64(math.Ceil(x/step) * step)
+}
+
+// judgeMax looks at the greatest value: it is what it is.
+func judgeMax(v *Verdict) {
+	v.Verdict, v.Why = Met, "the greatest of all"
 	if v.AtMost != nil && *v.Value.Value > *v.AtMost || v.AtLeast != nil && *v.Value.Value < *v.AtLeast {
 		v.Verdict = Violated
 	}
@@ -104,21 +125,21 @@ func judgeMax(v *Verdict, d dist) {
 
 // judgeInterval asks that the whole interval is on one side of the limit.
 func judgeInterval(v *Verdict) {
-	x := v.Value
-	if x.Value == nil || x.Low == nil || x.High == nil {
-		v.Why = "the number has no interval to judge by: " + x.Note
+	low, high := v.Value.Low, v.Value.High
+	met, violated := false, false
+	switch {
+	case v.Value.Interval == NoInterval:
+		v.Why = "the number has no interval to judge by: " + v.Value.Note
 		return
-	}
-	limit, good := v.AtMost, *x.High
-	bad := *x.Low
-	sign := 1.0
-	if limit == nil {
-		limit, good, bad, sign = v.AtLeast, *x.Low, *x.High, -1
+	case v.AtMost != nil:
+		met, violated = high != nil && *high <= *v.AtMost, low != nil && *low > *v.AtMost
+	case v.AtLeast != nil:
+		met, violated = low != nil && *low >= *v.AtLeast, high != nil && *high < *v.AtLeast
 	}
 	switch {
-	case sign*good <= sign**limit:
+	case met:
 		v.Verdict, v.Why = Met, "the whole interval is within the limit"
-	case sign*bad > sign**limit:
+	case violated:
 		v.Verdict, v.Why = Violated, "the whole interval is beyond the limit"
 	default:
 		v.Why = "the limit is inside the interval: more repeats or longer ones would decide"

@@ -2,94 +2,179 @@ package results
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 )
 
-// part is one client in one repeat, its ranks merged.
+// part is one client in one repeat with its ranks merged, or in all of its repeats.
 type part struct {
-	repeat   int
-	ranks    []Rank
-	measured Counts
-	all      Counts
-	errors   []ErrorCount
-	// window and batch in seconds.
-	window, batch float64
-	dists         map[string]dist
-	// batches of each metric, by index.
-	batches map[string][]dist
-	sound   bool
-	limits  []string
-}
-
-// isPerRequest says whether a metric has one value for each request, which a failure makes infinitely late.
-func isPerRequest(metric string) bool {
-	switch metric {
-	case "e2e", "ttft", "tpot", "e2e_from_send", "ttft_from_send":
-		return true
-	}
-	return false
+	repeat        int
+	ranks         []Rank
+	measured, all Counts
+	errors        []ErrorCount
+	// window is its length in seconds, that of all repeats together.
+	window float64
+	// failed counts the measured requests that failed, and those that never ended although nothing stopped the load.
+	failed int64
+	dists  map[string]dist
+	// blocks of each metric are groups parts of the window in order, for each repeat; nil where a rank has none.
+	blocks map[string][]dist
+	// blockFailed are the failures in each block; nil where it is not known.
+	blockFailed []int64
+	truncated   bool
+	limits      []string
+	// runs are the repeats of which this is the pool.
+	runs []part
 }
 
 const second = 1e9
 
+// latencies are the metrics with a distribution, in the order in which they are shown.
+func latencies() []string {
+	return []string{"ttft", "e2e", "tpot", "itl_token", "itl_chunk", "ttft_from_send", "e2e_from_send", "send_lag"}
+}
+
+// isPerGap says whether one request has many values of a metric.
+func isPerGap(metric string) bool { return metric == "itl_token" || metric == "itl_chunk" }
+
+// dist is a metric with its failures. Each failed request is one infinitely late value: a request that did not answer,
+// or a gap that no token ended. How late a request was sent does not depend on what became of it.
+func (p part) dist(metric string) dist {
+	d := p.dists[metric]
+	if metric != "send_lag" {
+		d.failed = p.failed
+	}
+	return d
+}
+
 // mergeRanks joins the ranks of one client in one repeat. All of them share T0's grid, so batch b of one rank is the
 // same span of time as batch b of another.
-func mergeRanks(ranks []Rank) (part, error) {
-	if len(ranks) == 0 {
-		return part{}, errors.New("no rank")
-	}
-	p := part{repeat: ranks[0].Repeat, ranks: ranks, sound: true, dists: map[string]dist{}, batches: map[string][]dist{}}
-	parts := map[string][]dist{}
-	for _, r := range ranks {
+func mergeRanks(d *decoder, ranks []Rank) (part, error) {
+	p := part{repeat: ranks[0].Repeat, ranks: ranks, dists: map[string]dist{}, blocks: map[string][]dist{}}
+	metrics := map[string][]Metric{}
+	for i, r := range ranks {
+		if i > 0 && ranks[i-1].Rank == r.Rank {
+			return part{}, fmt.Errorf("there are two results of rank %d", r.Rank)
+		}
+		if err := r.check(); err != nil {
+			return part{}, fmt.Errorf("rank %d: %w", r.Rank, err)
+		}
 		p.window = max(p.window, float64(r.Window)/second)
-		p.batch = max(p.batch, float64(r.Batch)/second)
 		p.measured = plus(p.measured, r.Measured)
 		p.all = plus(p.all, r.All)
 		p.errors = addErrors(p.errors, r.Errors)
+		p.failed += lost(r)
+		p.truncated = p.truncated || r.Truncated
 		if !r.Audit.Sound {
-			p.sound = false
-			for _, v := range r.Audit.Violations {
-				p.limits = append(p.limits, fmt.Sprintf("rank %d: %s", r.Rank, v))
-			}
+			p.limits = append(p.limits, limits(r)...)
 		}
 		for _, m := range r.Metrics {
-			d, err := newDist(m)
-			if err != nil {
-				return part{}, fmt.Errorf("client %s rank %d repeat %d: %w", r.Client, r.Rank, r.Repeat, err)
-			}
-			parts[m.Name] = append(parts[m.Name], d)
-			if err := p.addBatches(m); err != nil {
-				return part{}, fmt.Errorf("client %s rank %d repeat %d: %w", r.Client, r.Rank, r.Repeat, err)
-			}
+			metrics[m.Name] = append(metrics[m.Name], m)
 		}
 	}
-	for name, ds := range parts {
-		d := merged(ds...)
-		if isPerRequest(name) {
-			d.failed = p.measured.Failed
+	for name, of := range metrics {
+		if err := p.add(d, name, of); err != nil {
+			return part{}, fmt.Errorf("metric %s: %w", name, err)
 		}
-		p.dists[name] = d
 	}
+	p.blockFailed = failures(ranks)
 	return p, nil
 }
 
-func (p *part) addBatches(m Metric) error {
-	list := p.batches[m.Name]
-	for i, b := range m.Batches {
-		if i == len(list) {
-			list = append(list, dist{})
+// check refuses numbers that no load can have.
+func (r Rank) check() error {
+	for _, n := range []int64{r.Warmup, r.Window, r.Cooldown, r.Batch} {
+		if n < 0 {
+			return fmt.Errorf("a length of %d ns cannot be", n)
 		}
-		bins, err := decode(b.Histogram)
-		if err != nil {
-			return fmt.Errorf("metric %s batch %d: %w", m.Name, i, err)
-		}
-		d := dist{bins: bins, sum: float64(b.Sum), count: b.Count}
-		list[i] = merged(list[i], d)
 	}
-	p.batches[m.Name] = list
+	for _, c := range []Counts{r.Measured, r.All} {
+		for _, n := range []int64{c.Offered, c.Sent, c.Succeeded, c.Failed, c.Attempts, c.Completed, c.InputTokens, c.OutputTokens,
+			c.WindowInputTokens, c.WindowOutputTokens} {
+			if n < 0 || n > maxCount {
+				return fmt.Errorf("a count of %d cannot be", n)
+			}
+		}
+	}
 	return nil
+}
+
+// lost counts what failed and what never ended. What was under way when something stopped the load is neither.
+func lost(r Rank) int64 {
+	if r.Truncated {
+		return r.Measured.Failed
+	}
+	return max(r.Measured.Failed, r.Measured.Offered-r.Measured.Succeeded)
+}
+
+func limits(r Rank) []string {
+	if len(r.Audit.Violations) == 0 {
+		return []string{fmt.Sprintf("rank %d: it calls itself not sound", r.Rank)}
+	}
+	var out []string
+	for _, v := range r.Audit.Violations {
+		out = append(out, fmt.Sprintf("rank %d: %s", r.Rank, v))
+	}
+	return out
+}
+
+// add merges one metric over the ranks.
+func (p *part) add(d *decoder, name string, of []Metric) error {
+	var whole []dist
+	var blocks [groups][]dist
+	inBlocks := int64(0)
+	for _, m := range of {
+		one, err := newDist(d, m)
+		if err != nil {
+			return err
+		}
+		whole = append(whole, one)
+		if len(m.Batches) != 0 && len(m.Batches) != Batches {
+			return fmt.Errorf("it has %d batches, this program reads %d", len(m.Batches), Batches)
+		}
+		for i, b := range m.Batches {
+			if b.Count == 0 && b.Histogram == "" {
+				continue
+			}
+			one, err := newBatch(d, b)
+			if err != nil {
+				return fmt.Errorf("batch %d: %w", i, err)
+			}
+			inBlocks += one.count
+			blocks[i*groups/Batches] = append(blocks[i*groups/Batches], one)
+		}
+	}
+	all := merged(whole)
+	p.dists[name] = all
+	if inBlocks != all.count {
+		return nil // without its order in time there is no more to say
+	}
+	for _, b := range blocks {
+		p.blocks[name] = append(p.blocks[name], merged(b))
+	}
+	return nil
+}
+
+// failures are the failed requests of all ranks in each block; nil where a rank does not say, or not of all.
+func failures(ranks []Rank) []int64 {
+	out := make([]int64, groups)
+	for _, r := range ranks {
+		rest := lost(r)
+		if rest > 0 && len(r.FailedBatches) != Batches {
+			return nil
+		}
+		for i, n := range r.FailedBatches {
+			rest -= n
+			out[min(i*groups/Batches, groups-1)] += n
+			if n < 0 {
+				return nil
+			}
+		}
+		if rest != 0 {
+			return nil
+		}
+	}
+	return out
 }
 
 func plus(a, b Counts) Counts {
@@ -120,24 +205,38 @@ func addErrors(list, more []ErrorCount) []ErrorCount {
 	return list
 }
 
-// pool joins the repeats of one client into one: their requests together, their batches one after the other.
+// pool joins the repeats of one client: their requests together, their blocks one after the other.
 func pool(parts []part) part {
-	out := part{sound: true, dists: map[string]dist{}, batches: map[string][]dist{}}
+	out := part{dists: map[string]dist{}, blocks: map[string][]dist{}, runs: parts}
 	all := map[string][]dist{}
 	for _, p := range parts {
 		out.window += p.window
-		out.batch = p.batch
+		out.failed += p.failed
+		out.truncated = out.truncated || p.truncated
 		out.measured = plus(out.measured, p.measured)
 		out.all = plus(out.all, p.all)
 		out.errors = addErrors(out.errors, p.errors)
-		out.sound = out.sound && p.sound
 		for name, d := range p.dists {
 			all[name] = append(all[name], d)
-			out.batches[name] = append(out.batches[name], p.batches[name]...)
 		}
 	}
 	for name, ds := range all {
-		out.dists[name] = merged(ds...)
+		out.dists[name] = merged(ds)
+		out.blocks[name] = joined(parts, func(p part) []dist { return p.blocks[name] })
+	}
+	out.blockFailed = joined(parts, func(p part) []int64 { return p.blockFailed })
+	return out
+}
+
+// joined puts the blocks of all repeats one after the other; nil where a repeat has none.
+func joined[T any](parts []part, of func(part) []T) []T {
+	var out []T
+	for _, p := range parts {
+		blocks := of(p)
+		if len(blocks) == 0 {
+			return nil
+		}
+		out = append(out, blocks...)
 	}
 	return out
 }

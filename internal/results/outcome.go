@@ -6,56 +6,79 @@ import (
 	"strings"
 )
 
+// leastCoverage is the share of good scrapes under which a service counts as not monitored.
+const leastCoverage = 0.95
+
 // warn collects what a reader must know.
 func (r *Result) warn() {
-	if !r.Baseline {
-		r.Warnings = append(r.Warnings, "the phases were scaled by "+r.TimeScale+": this result is never a baseline")
+	if r.scaled() {
+		r.addWarning("the phases were scaled by %s: this result is never a baseline", r.TimeScale)
 	}
 	if r.SharedNode {
-		r.Warnings = append(r.Warnings, "client and server ran on one node and shared its CPUs")
+		r.addWarning("client and server ran on one node and shared its CPUs")
 	}
 	for _, c := range r.CrossChecks {
 		switch {
 		case c.Server == nil:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s repeat %d: the server's %s could not be read", c.Service, c.Repeat, c.Metric))
+			r.addWarning("%s repeat %d: the server's %s could not be read", c.Service, c.Repeat, c.Metric)
 		case !c.Agrees:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s repeat %d: the server counted %.0f in %s, the clients %d", c.Service, c.Repeat, *c.Server, c.Metric, c.Clients))
+			r.addWarning("%s repeat %d: the server counted %s in %s, the clients %s",
+				c.Service, c.Repeat, bound(*c.Server, ""), c.Metric, count(c.Clients))
 		}
 	}
 	for _, s := range r.Services {
-		if s.ScrapesDue > 0 && s.Coverage < 0.95 {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: only %.1f %% of the scrapes were good", s.Name, 100*s.Coverage))
+		if s.ScrapesDue > 0 && s.Coverage < leastCoverage {
+			r.addWarning("%s: only %s of %s scrapes were good", s.Name, count(s.ScrapesGood), count(s.ScrapesDue))
 		}
 	}
 	for _, c := range r.Clients {
 		if c.Saturated {
-			r.Warnings = append(r.Warnings, c.Name+": requests waited for maxInFlight: the server did not keep up with the rate")
+			r.addWarning("%s: requests waited for maxInFlight: the server did not keep up with the rate", c.Name)
 		}
+		if c.Mode == "closed" && c.Concurrency > 0 && c.InFlight > 1.05*float64(c.Concurrency) {
+			r.addWarning("%s: by Little's law %s requests were in flight, with a concurrency of %d: the counts or the latencies are wrong",
+				c.Name, digits(c.InFlight, 3), c.Concurrency)
+		}
+	}
+	if r.Outcome == Partial && !r.sound() {
+		r.addWarning("%s", r.limits())
 	}
 }
 
+func (r *Result) addWarning(format string, args ...any) {
+	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
+}
+
+func (r *Result) scaled() bool { return r.TimeScale != "" && r.TimeScale != "1" }
+
 // settle decides the outcome: what the infrastructure did comes before what the measurement is worth, and that before
 // what it says.
-func (r *Result) settle(in Input, byClient map[string][]part) {
-	judged := in.Failure == nil && r.RepeatsWhole == r.RepeatsPlanned && len(r.Clients) > 0
+func (r *Result) settle(in Input, byName map[string]*client) {
+	whole := len(r.Clients) > 0 && r.RepeatsWhole >= r.RepeatsPlanned
+	why := ""
+	switch {
+	case in.Failure != nil:
+		r.Outcome, r.Message, why = in.Failure.Outcome, in.Failure.Message, "the run did not end as planned"
+	case !whole:
+		r.Outcome, r.Message, why = Partial, r.missing(), "the run is not whole"
+	case !r.sound():
+		r.Outcome, r.Message, why = MeasurementInvalid, r.limits(), "the client limited the result"
+	}
 	for _, s := range in.SLOs {
-		parts := byClient[s.Client]
-		v := judge(s, pool(parts), valuesOf(parts))
-		if !judged {
-			v.Verdict, v.Why = NotJudged, "the run is not whole"
+		c := byName[s.Client]
+		if c == nil {
+			c = &client{}
+		}
+		v := judge(s, c.pooled, c.values)
+		if why != "" {
+			v.Verdict, v.Why = NotJudged, why
 		}
 		r.SLOs = append(r.SLOs, v)
 	}
-	switch {
-	case in.Failure != nil:
-		r.Outcome, r.Message = in.Failure.Outcome, in.Failure.Message
-	case r.RepeatsWhole < r.RepeatsPlanned:
-		r.Outcome, r.Message = Partial, r.missing()
-	case !r.sound():
-		r.Outcome, r.Message = MeasurementInvalid, r.limits()
-	default:
+	if why == "" {
 		r.Outcome, r.Message = r.verdict()
 	}
+	r.Baseline = why == "" && !r.scaled()
 }
 
 func (r *Result) sound() bool {
@@ -64,11 +87,18 @@ func (r *Result) sound() bool {
 
 // missing says what is not whole, the first reason in words.
 func (r *Result) missing() string {
+	if len(r.Clients) == 0 {
+		return "the run has no client"
+	}
 	message := fmt.Sprintf("%d of %d repeats are whole", r.RepeatsWhole, r.RepeatsPlanned)
-	for _, c := range r.Clients {
-		for _, p := range c.Repeats {
-			if !p.Whole {
-				return fmt.Sprintf("%s; %s repeat %d: %s", message, c.Name, p.Repeat, p.Reason)
+	for k := 1; k <= r.RepeatsPlanned; k++ {
+		for _, c := range r.Clients {
+			at := slices.IndexFunc(c.Repeats, func(p RepeatPart) bool { return p.Repeat == k })
+			switch {
+			case at < 0:
+				return fmt.Sprintf("%s; %s left no result of repeat %d", message, c.Name, k)
+			case !c.Repeats[at].Whole:
+				return fmt.Sprintf("%s; %s repeat %d: %s", message, c.Name, k, c.Repeats[at].Reason)
 			}
 		}
 	}
@@ -78,13 +108,14 @@ func (r *Result) missing() string {
 // limits names the first limit of the client.
 func (r *Result) limits() string {
 	for _, c := range r.Clients {
-		if !c.Sound && len(c.Limits) > 0 {
+		if len(c.Limits) > 0 {
 			return fmt.Sprintf("the client limited the result: %s %s", c.Name, c.Limits[0])
 		}
 	}
 	return "the client limited the result"
 }
 
+// verdict is the outcome of a whole and sound run.
 func (r *Result) verdict() (outcome, message string) {
 	met, violated := 0, []string{}
 	for _, v := range r.SLOs {
@@ -92,18 +123,25 @@ func (r *Result) verdict() (outcome, message string) {
 		case Met:
 			met++
 		case Violated:
-			violated = append(violated, v.Statistic+"("+v.Metric+") of "+v.Client)
+			violated = append(violated, v.name())
 		}
 	}
-	count := fmt.Sprintf("%d of %d SLOs hold", met, len(r.SLOs))
+	hold := fmt.Sprintf("%d of %d SLOs hold", met, len(r.SLOs))
 	switch {
 	case len(violated) > 0:
-		return SLOViolated, count + "; not " + strings.Join(violated, ", ")
+		return SLOViolated, hold + "; not " + strings.Join(violated, ", ")
 	case met < len(r.SLOs):
-		return Undecided, count + "; the others are undecided"
+		return Undecided, hold + "; the others are undecided"
 	case len(r.SLOs) == 0:
 		return Passed, "the run is whole; it has no SLO"
 	}
-	return Passed, count
+	return Passed, hold
 }
 
+// name is what the SLO is about, such as p99(ttft) of loadgen.
+func (v Verdict) name() string {
+	if v.Statistic == "value" {
+		return v.Metric + " of " + v.Client
+	}
+	return v.Statistic + "(" + v.Metric + ") of " + v.Client
+}

@@ -15,11 +15,12 @@ var ErrIncomplete = errors.New("the result is not whole")
 // Seal writes a rank's result with its end mark and its SHA-256.
 func Seal(r Rank) ([]byte, error) {
 	r.Version, r.End, r.SHA256 = RankVersion, true, ""
-	sum, err := digest(r)
+	compact, err := json.Marshal(r)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("result of %s rank %d: %w", r.Client, r.Rank, err)
 	}
-	r.SHA256 = sum
+	sum := sha256.Sum256(compact)
+	r.SHA256 = hex.EncodeToString(sum[:])
 	b, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("result of %s rank %d: %w", r.Client, r.Rank, err)
@@ -27,38 +28,38 @@ func Seal(r Rank) ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// digest is the SHA-256 of the compact JSON of a result whose SHA256 is empty.
-func digest(r Rank) (string, error) {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return "", fmt.Errorf("result of %s rank %d: %w", r.Client, r.Rank, err)
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
-}
-
 // ParseRank reads a rank's result. A cut, changed or foreign file wraps ErrIncomplete.
 func ParseRank(b []byte) (Rank, error) {
 	var r Rank
-	d := json.NewDecoder(bytes.NewReader(b))
-	if err := d.Decode(&r); err != nil {
-		return r, fmt.Errorf("%w: %w", ErrIncomplete, err)
+	if err := json.Unmarshal(b, &r); err != nil {
+		return Rank{}, fmt.Errorf("%w: %w", ErrIncomplete, err)
 	}
-	if r.Version != RankVersion {
-		return r, fmt.Errorf("%w: version %d, this program reads %d", ErrIncomplete, r.Version, RankVersion)
+	switch {
+	case r.Version != RankVersion:
+		return Rank{}, fmt.Errorf("%w: version %d, this program reads %d", ErrIncomplete, r.Version, RankVersion)
+	case !r.End:
+		return Rank{}, fmt.Errorf("%w: the end mark is missing", ErrIncomplete)
 	}
-	if !r.End {
-		return r, fmt.Errorf("%w: the end mark is missing", ErrIncomplete)
+	if got := digest(b, r.SHA256); got != r.SHA256 {
+		return Rank{}, fmt.Errorf("%w: its SHA-256 is %s, the file says %q", ErrIncomplete, got, r.SHA256)
 	}
-	want := r.SHA256
-	r.SHA256 = ""
-	got, err := digest(r)
-	if err != nil {
-		return r, err
-	}
-	if got != want {
-		return r, fmt.Errorf("%w: its SHA-256 is %s, the file says %s", ErrIncomplete, got, want)
-	}
-	r.SHA256 = want
 	return r, nil
+}
+
+// digest is the SHA-256 of the compact JSON of a file whose last field but one, sha256, is made empty. It is over the
+// bytes and not over the fields, so that it sees every change.
+func digest(b []byte, sum string) string {
+	var compact bytes.Buffer
+	compact.Grow(len(b))
+	if json.Compact(&compact, b) != nil {
+		return "" // it was parsed before
+	}
+	text := compact.Bytes()
+	tail := []byte(`"sha256":"` + sum + `","end":true}`)
+	hash := sha256.New()
+	hash.Write(bytes.TrimSuffix(text, tail))
+	if bytes.HasSuffix(text, tail) {
+		hash.Write([]byte(`"sha256":"","end":true}`))
+	}
+	return hex.EncodeToString(hash.Sum(nil))
 }

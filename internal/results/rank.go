@@ -38,10 +38,14 @@ type Rank struct {
 	All      Counts `json:"all"`
 	// Errors by kind of the taxonomy, over Measured.
 	Errors []ErrorCount `json:"errors,omitempty"`
-	// Metrics are the histograms over the requests in Measured that succeeded.
+	// FailedBatches are the requests in Measured that failed in each of Batches equal parts of the window, by scheduled
+	// instant. Without it the intervals take failures for independent of each other.
+	FailedBatches []int64 `json:"failedBatches,omitempty"`
+	// Metrics are the histograms over the requests in Measured that succeeded; those without a value are left out.
 	Metrics []Metric `json:"metrics"`
 	Audit   Audit    `json:"audit"`
-	// SHA256 is over the file with this field empty; End is true and last, so that a cut file is never read as whole.
+	// SHA256 is over the compact JSON of the file with this field empty; End is true and last, so that a cut file is
+	// never read as whole.
 	SHA256 string `json:"sha256"`
 	End    bool   `json:"end"`
 }
@@ -58,7 +62,7 @@ type Counts struct {
 	Failed    int64 `json:"failed"`
 	// Attempts are requests on the wire, retries included.
 	Attempts int64 `json:"attempts"`
-	// Completed ended inside the window, whenever they were scheduled: the numerator of the throughput.
+	// Completed succeeded inside the window, whenever they were scheduled: the numerator of the throughput.
 	Completed int64 `json:"completed"`
 	// InputTokens and OutputTokens of what ended, output tokens of failures included as far as they arrived.
 	InputTokens  int64 `json:"inputTokens,omitempty"`

@@ -43,10 +43,12 @@ type Result struct {
 	// Outcome is one of the constants; Message says why in a sentence.
 	Outcome string `json:"outcome"`
 	Message string `json:"message"`
-	// Started and Ended are the controller's times.
+	// Started and Ended are the controller's times; Took is the time between, in seconds.
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
-	// Seed of the run. TimeScale is empty for 1; a scaled run is never a baseline.
+	Took    float64   `json:"took"`
+	// Seed of the run. TimeScale is empty for 1. Baseline says that others may be compared with this result: it is whole,
+	// sound and not scaled.
 	Seed      int64  `json:"seed"`
 	TimeScale string `json:"timeScale,omitempty"`
 	Baseline  bool   `json:"baseline"`
@@ -84,18 +86,20 @@ type Job struct {
 type Value struct {
 	Metric    string `json:"metric"`
 	Statistic string `json:"statistic"`
-	// Unit is s, 1/s or 1.
+	// Unit is s, 1/s, or 1 for a share.
 	Unit string `json:"unit"`
 	// Value is nil when there is none; Note says why.
 	Value *float64 `json:"value"`
-	// Requests and Runs that it is taken over.
+	// Requests and Runs that it is taken over. Samples is the number of values where one request has many: token gaps.
 	Requests int64 `json:"requests"`
+	Samples  int64 `json:"samples,omitempty"`
 	Runs     int   `json:"runs"`
-	// Low and High are a 95 % interval over Interval: Runs, Requests or None. One end may be missing.
+	// Low and High are a 95 % interval over Interval: Runs, Requests, or None, and Note then says why.
 	Low      *float64 `json:"low"`
 	High     *float64 `json:"high"`
 	Interval string   `json:"interval"`
-	// AtLeast says that the value is only a lower bound of the truth: there are too few requests.
+	// AtLeast says that there is a Low but no High: too few requests, or too many that failed. All that can be said is
+	// that the true value is at least Low, and so it is printed.
 	AtLeast bool   `json:"atLeast,omitempty"`
 	Note    string `json:"note,omitempty"`
 }
@@ -122,11 +126,15 @@ type ClientResult struct {
 	Cooldown float64 `json:"cooldown"`
 	Seed     uint64  `json:"seed"`
 	// ScheduleHash of the client's schedule.
-	ScheduleHash string       `json:"scheduleHash,omitempty"`
-	Values       []Value      `json:"values"`
-	Measured     Counts       `json:"measured"`
-	All          Counts       `json:"all"`
-	Errors       []ErrorCount `json:"errors"`
+	ScheduleHash string  `json:"scheduleHash,omitempty"`
+	Values       []Value `json:"values"`
+	// Measured counts the requests that were scheduled in the windows, All every request; Errors are of Measured.
+	Measured Counts       `json:"measured"`
+	All      Counts       `json:"all"`
+	Errors   []ErrorCount `json:"errors"`
+	// InFlight is the mean number of requests in flight by Little's law, throughput times mean latency: in a closed loop
+	// without think time it must agree with the concurrency.
+	InFlight float64 `json:"inFlight"`
 	// Sound is false when the client limited the result; Limits say how.
 	Sound  bool     `json:"sound"`
 	Limits []string `json:"limits,omitempty"`
@@ -149,9 +157,8 @@ type RepeatPart struct {
 	// StartLate is the latest start of a rank after T0, in seconds; T0 is Unix time in nanoseconds.
 	StartLate float64 `json:"startLate"`
 	T0        int64   `json:"t0"`
-	// Little is the mean number of requests in flight by Little's law, throughput times mean latency: it must agree
-	// with the concurrency of a closed loop without think time.
-	Little float64 `json:"little"`
+	// InFlight is as in ClientResult.
+	InFlight float64 `json:"inFlight"`
 }
 
 // ServiceResult is one service.

@@ -8,8 +8,8 @@ import (
 // confidence is the level of every interval.
 const confidence = 0.95
 
-// groups is the number of batch means that an interval within a run is made of: few enough that neighbours are nearly
-// independent, many enough for the t distribution. Law and Kelton, Simulation Modeling and Analysis, §9.5.3.
+// groups is the number of parts of a window, or of several, that an interval within a run is made of: few enough that
+// neighbours are nearly independent, many enough for the t distribution. Law, Simulation Modeling and Analysis, §9.5.3.
 const groups = 16
 
 // t15 is the 97.5 % quantile of Student's t with groups-1 degrees of freedom.
@@ -18,23 +18,15 @@ const t15 = 2.1314
 // interval is a range that holds the truth in 95 % of all cases.
 type interval struct{ low, high float64 }
 
-// ratioInterval is the interval of sum(y)/sum(n) over batches, by the batch-means method for a ratio: the residuals
-// y - r n of groups of neighbouring batches are nearly independent even where single requests are not. It needs two
-// batches in each group that hold anything.
+// ratioInterval is the interval of sum(y)/sum(n) over blocks, by the batch-means method for a ratio: the residuals
+// y - r n of groups of neighbouring blocks are nearly independent even where single requests are not. It needs something
+// in each group.
 func ratioInterval(y, n []float64) (interval, bool) {
 	y, n = grouped(y), grouped(n)
-	var sumY, sumN float64
-	for i := range n {
-		if n[i] == 0 {
-			return interval{}, false
-		}
-		sumY += y[i]
-		sumN += n[i]
-	}
-	if len(n) < groups {
+	if len(n) < groups || slices.Contains(n, 0) {
 		return interval{}, false
 	}
-	r := sumY / sumN
+	r := sum(y) / sum(n)
 	half := t15 * math.Sqrt(ratioVariance(y, n, r))
 	return interval{r - half, r + half}, true
 }
@@ -42,43 +34,45 @@ func ratioInterval(y, n []float64) (interval, bool) {
 // ratioVariance is the variance of sum(y)/sum(n), linearised.
 func ratioVariance(y, n []float64, r float64) float64 {
 	k := float64(len(n))
-	var sumN, ss float64
+	var ss float64
 	for i := range n {
-		sumN += n[i]
 		e := y[i] - r*n[i]
 		ss += e * e
 	}
-	meanN := sumN / k
+	meanN := sum(n) / k
 	return ss / (k * (k - 1)) / (meanN * meanN)
 }
 
-// grouped joins neighbouring batches until groups remain; what does not fill a group is left to the last.
+func sum(v []float64) float64 {
+	var out float64
+	for _, x := range v {
+		out += x
+	}
+	return out
+}
+
+// grouped joins neighbouring blocks until groups remain.
 func grouped(v []float64) []float64 {
-	if len(v) < groups {
+	if len(v) <= groups {
 		return v
 	}
 	out := make([]float64, groups)
 	for i, x := range v {
-		out[min(i*groups/len(v), groups-1)] += x
+		out[i*groups/len(v)] += x
 	}
 	return out
 }
 
 // inflation is how many correlated requests are worth one independent one, for the share of requests below a value:
-// the variance of the batches over the variance that independent requests would have. It is at least 1.
+// the variance between the blocks over the variance that independent requests would have. It is at least 1.
 func inflation(below, n []float64) float64 {
-	below, n = grouped(below), grouped(n)
-	var b, total float64
-	for i := range n {
-		b += below[i]
-		total += n[i]
-	}
+	total := sum(n)
 	if len(n) < 2 || total == 0 {
 		return 1
 	}
-	p := b / total
+	p := sum(below) / total
 	independent := p * (1 - p) / total
-	if independent == 0 {
+	if independent <= 0 {
 		return 1
 	}
 	return max(1, ratioVariance(below, n, p)/independent)
@@ -86,6 +80,7 @@ func inflation(below, n []float64) float64 {
 
 // quantileRanks are the ranks, as shares, of the order statistics that hold the q-quantile of n independent values
 // with 95 % confidence. An end that no order statistic can give is NaN: p99.9 of 1,000 values has no upper one.
+// David and Nagaraja, Order Statistics, §7.1.
 func quantileRanks(n int64, q float64) (low, high float64) {
 	tail := (1 - confidence) / 2
 	low, high = math.NaN(), math.NaN()
@@ -99,31 +94,44 @@ func quantileRanks(n int64, q float64) (low, high float64) {
 	return low, high
 }
 
+// hasUpperEnd says whether n independent values have an upper end for their q-quantile.
+func hasUpperEnd(n int64, q float64) bool {
+	return math.Pow(q, float64(n)) <= (1-confidence)/2
+}
+
 // binomialQuantile is the greatest l with P(Binom(n, p) < l) <= tail; 0 when there is none above 0.
 func binomialQuantile(n int64, p, tail float64) int64 {
-	lo, hi := int64(0), n
-	for lo < hi {
-		mid := (lo + hi + 1) / 2
-		if binomialCDF(n, p, mid-1) <= tail {
-			lo = mid
+	low, high := int64(0), n
+	for low < high {
+		middle := low + (high-low+1)/2
+		if binomialCDF(n, p, middle-1) <= tail {
+			low = middle
 		} else {
-			hi = mid - 1
+			high = middle - 1
 		}
 	}
-	return lo
+	return low
 }
+
+// exactVariance is the variance of a binomial distribution from which on its normal approximation, with its skewness,
+// is within 1e-5 of it.
+const exactVariance = 1e5
 
 // binomialCDF is P(Binom(n, p) <= k), by the regularised incomplete beta function I(1-p; n-k, k+1).
 func binomialCDF(n int64, p float64, k int64) float64 {
+	variance := float64(n) * p * (1 - p)
 	switch {
 	case k < 0:
 		return 0
-	case k >= n:
-		return 1
-	case p <= 0:
+	case k >= n, p <= 0:
 		return 1
 	case p >= 1:
 		return 0
+	case variance > exactVariance:
+		z := (float64(k) + 0.5 - float64(n)*p) / math.Sqrt(variance)
+		skew := (1 - 2*p) / math.Sqrt(variance)
+		density := math.Exp(-z*z/2) / math.Sqrt(2*math.Pi)
+		return min(1, max(0, math.Erfc(-z/math.Sqrt2)/2-skew*(z*z-1)/6*density))
 	}
 	return regularisedBeta(1-p, float64(n-k), float64(k+1))
 }
@@ -146,8 +154,9 @@ func regularisedBeta(x, a, b float64) float64 {
 	return 1 - front*betaFraction(1-x, b, a)/b
 }
 
+// betaFraction takes about the square root of the greater parameter in steps.
 func betaFraction(x, a, b float64) float64 {
-	const tiny, enough, limit = 1e-300, 1e-15, 10000
+	const tiny, enough, limit = 1e-300, 1e-15, 100_000
 	guard := func(v float64) float64 {
 		if math.Abs(v) < tiny {
 			return tiny
@@ -197,11 +206,10 @@ func medianInterval(values []float64) (median float64, in interval, ok bool) {
 	return median, interval{v[l-1], v[int64(n)-l]}, true
 }
 
-// wilson is Wilson's score interval of a share. Wilson, JASA 22 (1927) 209.
-func wilson(successes, n float64) interval {
+// wilson is Wilson's score interval of a share p of n independent requests. Wilson, JASA 22 (1927) 209.
+func wilson(p, n float64) interval {
 	const z = 1.959964
-	p := successes / n
 	centre := (p + z*z/(2*n)) / (1 + z*z/n)
 	half := z / (1 + z*z/n) * math.Sqrt(p*(1-p)/n+z*z/(4*n*n))
-	return interval{max(0, centre-half), min(1, centre+half)}
+	return interval{max(0, min(p, centre-half)), min(1, max(p, centre+half))}
 }

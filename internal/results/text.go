@@ -1,17 +1,16 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"io"
-	"math"
-	"strconv"
+	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
+	"unicode/utf8"
 )
 
 // Summary writes the end-of-run block for people: the verdict first, then what it rests on. Every number in it is in
-// the result.
+// the result. Lines are at most 100 characters long, unless names are very long.
 func Summary(w io.Writer, r Result) error {
 	s := summary{r: r}
 	s.verdict()
@@ -19,255 +18,198 @@ func Summary(w io.Writer, r Result) error {
 	for _, c := range r.Clients {
 		s.client(c)
 	}
+	s.legend()
 	s.validity()
-	s.warnings()
-	_, err := io.WriteString(w, s.String())
-	return err
+	for _, w := range r.Warnings {
+		s.words("  ! ", w)
+	}
+	if _, err := io.WriteString(w, s.String()); err != nil {
+		return fmt.Errorf("write the summary: %w", err)
+	}
+	return nil
 }
 
-// summary builds the text.
+// width is that of a line.
+const width = 100
+
+// summary builds the text and remembers the signs that its end explains.
 type summary struct {
 	strings.Builder
-	r Result
+
+	r     Result
+	signs []string
 }
 
 func (s *summary) printf(format string, args ...any) { fmt.Fprintf(s, format, args...) }
 
-// marks of good, bad and open.
-const (
-	good = "✓"
-	bad  = "✗"
-	open = "?"
-)
+// words writes text in lines of at most width; what follows the first is indented as far.
+func (s *summary) words(indent, text string) {
+	line, next := indent, strings.Repeat(" ", utf8.RuneCountInString(indent))
+	empty := true
+	for _, word := range strings.Fields(text) {
+		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			s.printf("%s\n", strings.TrimRight(line, " "))
+			line, empty = next, true
+		}
+		if !empty {
+			line += " "
+		}
+		line, empty = line+word, false
+	}
+	s.printf("%s\n", strings.TrimRight(line, " "))
+}
 
+// mark is ✓ for good, ✗ for bad and ? for open.
 func mark(word string) string {
 	switch word {
 	case Passed, Met:
-		return good
+		return "✓"
 	case Undecided, NotJudged:
-		return open
+		return "?"
 	}
-	return bad
+	return "✗"
 }
 
 func (s *summary) verdict() {
 	r := s.r
-	s.printf("%s %s  %s: %s\n", mark(r.Outcome), r.Benchmark, r.Outcome, r.Message)
-	s.printf("  run %s on %s, %s, seed %d\n", r.Run, r.Site, r.Ended.Sub(r.Started).Round(time.Second), r.Seed)
+	s.words(mark(r.Outcome)+" ", fmt.Sprintf("%s  %s: %s", r.Benchmark, r.Outcome, r.Message))
+	where := "run " + r.Run + " on " + cmp.Or(r.Site, "no site") + ", took " + length(r.Took)
+	for _, j := range r.Jobs {
+		if j.ID != "" {
+			where += ", job " + j.ID
+		}
+		if j.Nodes != "" {
+			where += " on " + j.Nodes
+		}
+	}
+	s.words("  ", where)
 }
 
 func (s *summary) slos() {
 	if len(s.r.SLOs) == 0 {
 		return
 	}
-	s.printf("\n  SLOs\n")
-	s.table(func(w io.Writer) {
-		for _, v := range s.r.SLOs {
-			fmt.Fprintf(w, "  %s %s(%s) of %s\t%s\t%s\t%s\n", mark(v.Verdict), v.Statistic, v.Metric, v.Client,
-				limit(v), number(v.Value), v.Verdict)
-		}
-	})
+	t := table{align: "llrrl"}
+	t.add("", "SLO", "limit", "measured", "95 % interval")
 	for _, v := range s.r.SLOs {
-		if v.Verdict != Met {
-			s.printf("    %s(%s): %s\n", v.Statistic, v.Metric, v.Why)
-		}
+		t.add(mark(v.Verdict), v.name(), v.limit(), v.measured(), between(v.Value))
+	}
+	s.printf("\n")
+	t.write(s)
+	for _, v := range s.r.SLOs {
+		s.reason(v)
 	}
 }
 
-func limit(v Verdict) string {
-	if v.AtMost != nil {
-		return "≤ " + Quantity(*v.AtMost, v.Unit)
+// reason says how a verdict was reached, unless the table shows it, and why a number or its interval is missing.
+func (s *summary) reason(v Verdict) {
+	var words []string
+	if v.Verdict == NotJudged {
+		words = append(words, "not judged: "+v.Why)
+	} else if v.Verdict != Met || quantileOf(v.Statistic) > 0 {
+		words = append(words, v.Why)
 	}
-	return "≥ " + Quantity(*v.AtLeast, v.Unit)
-}
-
-func (s *summary) client(c ClientResult) {
-	s.printf("\n  %s → %s: %s, %s; %s warm-up + %s measured, %s\n", c.Name, c.Target, pace(c), plural(c.Ranks, "instance"),
-		seconds(c.Warmup), seconds(c.Window), plural(len(c.Repeats), "repeat"))
-	s.table(func(w io.Writer) {
-		fmt.Fprint(w, "  \t")
-		for _, st := range statistics() {
-			fmt.Fprintf(w, "%s\t", st.name)
-		}
-		fmt.Fprintln(w, "95 % of the p50")
-		for _, metric := range latencies()[:4] {
-			latencyRow(w, c, metric)
-		}
-	})
-	s.table(func(w io.Writer) {
-		for _, x := range []struct{ metric, word string }{
-			{"request_throughput", "requests"}, {"output_token_throughput", "output tokens"}, {"input_token_throughput", "input tokens"},
-		} {
-			if v := Find(c.Values, x.metric, "value"); v != nil && v.Value != nil && *v.Value > 0 {
-				fmt.Fprintf(w, "  %s\t%s\n", x.word, number(*v))
-			}
-		}
-		if v := Find(c.Values, "success_ratio", "value"); v != nil && v.Value != nil {
-			fmt.Fprintf(w, "  success\t%s, %d of %d requests\n", Quantity(*v.Value, "%"), c.Measured.Succeeded, c.Measured.Succeeded+c.Measured.Failed)
-		}
-	})
-	for _, e := range c.Errors {
-		s.printf("  %s %d × %s %s\n", bad, e.Count, kind(e), firstLine(e.Sample))
+	if between(v.Value) == "" && v.Value.Note != "" && !strings.Contains(v.Why, v.Value.Note) {
+		words = append(words, v.Value.Note)
+	}
+	if len(words) > 0 {
+		s.words("    ", v.name()+": "+strings.Join(words, "; "))
 	}
 }
 
-func latencyRow(w io.Writer, c ClientResult, metric string) {
-	if Find(c.Values, metric, "mean") == nil {
-		return
+func (v Verdict) limit() string {
+	switch {
+	case v.AtMost != nil:
+		return "≤ " + bound(*v.AtMost, v.Unit)
+	case v.AtLeast != nil:
+		return "≥ " + bound(*v.AtLeast, v.Unit)
 	}
-	fmt.Fprintf(w, "  %s\t", metric)
-	for _, st := range statistics() {
-		v := Find(c.Values, metric, st.name)
-		switch {
-		case v == nil || v.Value == nil:
-			fmt.Fprint(w, "–\t")
-		case v.AtLeast:
-			fmt.Fprintf(w, "≥ %s\t", Quantity(*v.Value, v.Unit))
-		default:
-			fmt.Fprintf(w, "%s\t", Quantity(*v.Value, v.Unit))
-		}
-	}
-	fmt.Fprintln(w, between(Find(c.Values, metric, "p50")))
+	return "none"
 }
 
-func kind(e ErrorCount) string {
-	if e.Code > 0 {
-		return fmt.Sprintf("%s (%d)", e.Kind, e.Code)
+// measured is the value with as many digits as it takes to tell it from the limit.
+func (v Verdict) measured() string {
+	limit := v.AtMost
+	if limit == nil {
+		limit = v.AtLeast
 	}
-	return e.Kind
+	x := v.Value
+	if limit == nil || x.Value == nil || x.bounded() {
+		return x.number()
+	}
+	return apart(*x.Value, *limit, v.Unit)
 }
 
-// maxSample is how much of an error's sample a line shows.
-const maxSample = 100
+// bounded says that the value is printed as a bound.
+func (v Value) bounded() bool { return v.AtLeast && v.Low != nil }
 
-func firstLine(sample string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(sample), "\n")
-	if r := []rune(line); len(r) > maxSample {
-		return string(r[:maxSample]) + "…"
+// number is the value alone: a bound where that is all that can be said.
+func (v Value) number() string {
+	switch {
+	case v.Value == nil:
+		return "none"
+	case v.bounded():
+		return "≥ " + Quantity(*v.Low, v.Unit)
 	}
-	return line
+	return Quantity(*v.Value, v.Unit)
 }
 
-func pace(c ClientResult) string {
-	if c.Mode == "closed" {
-		return fmt.Sprintf("closed loop at concurrency %d", c.Concurrency)
+// between is the interval of a value; "" for none.
+func between(v Value) string {
+	if v.Value == nil || v.Interval == NoInterval || v.bounded() || v.Low == nil && v.High == nil {
+		return ""
 	}
-	return fmt.Sprintf("open loop at %s requests/s", strconv.FormatFloat(c.Rate, 'g', 6, 64))
+	s := scaleOf(*v.Value, v.Unit)
+	out := s.span(v.Low, v.High) + s.suffix
+	switch {
+	case v.Interval == OverRuns:
+		return out + " over " + plural(v.Runs, "run")
+	case v.Samples > 0:
+		return out + " over " + count(v.Samples) + " gaps"
+	}
+	return out + " over " + count(v.Requests) + " requests"
+}
+
+// String is the value with its interval or the reason why it has none, for one line.
+func (v Value) String() string {
+	return v.number() + " (" + cmp.Or(between(v), v.Note, "no interval") + ")"
 }
 
 func (s *summary) validity() {
-	var words []string
 	r := s.r
-	words = append(words, fmt.Sprintf("%d of %d repeats whole", r.RepeatsWhole, r.RepeatsPlanned))
-	if r.sound() {
+	words := []string{fmt.Sprintf("%d of %d repeats whole", r.RepeatsWhole, r.RepeatsPlanned)}
+	switch {
+	case len(r.Clients) == 0 || r.RepeatsWhole == 0 && !slices.ContainsFunc(r.Clients, func(c ClientResult) bool { return len(c.Repeats) > 0 }):
+		words = append(words, "nothing was measured")
+	case r.sound():
 		words = append(words, "the client did not limit the result")
-	} else {
+	default:
 		words = append(words, "THE CLIENT LIMITED THE RESULT")
 	}
-	agree := 0
-	for _, c := range r.CrossChecks {
-		if c.Agrees {
-			agree++
-		}
-	}
 	if len(r.CrossChecks) > 0 {
-		words = append(words, fmt.Sprintf("%d of %d counters of the server agree", agree, len(r.CrossChecks)))
+		agree := "the counters of the server agree with the client"
+		if slices.ContainsFunc(r.CrossChecks, func(c CrossCheck) bool { return !c.Agrees }) {
+			agree = "THE COUNTERS OF THE SERVER DO NOT ALL AGREE"
+		}
+		words = append(words, agree)
 	}
 	for _, x := range r.Services {
 		if x.ScrapesDue > 0 {
-			words = append(words, fmt.Sprintf("%s: %s of the scrapes good", x.Name, Quantity(x.Coverage, "%")))
+			words = append(words, fmt.Sprintf("%s of the scrapes of %s good", Quantity(x.Coverage, "1"), x.Name))
 		}
 	}
-	s.printf("\n  valid: %s\n", strings.Join(words, ", "))
-	if r.sound() {
-		return
-	}
+	s.printf("\n")
+	s.words("  valid: ", strings.Join(words, "; "))
 	for _, c := range r.Clients {
 		for _, l := range c.Limits {
-			s.printf("    %s %s\n", c.Name, l)
+			s.words("    ✗ ", c.Name+" "+l)
 		}
 	}
-}
-
-func (s *summary) warnings() {
-	for _, w := range s.r.Warnings {
-		s.printf("  ! %s\n", w)
-	}
-}
-
-// table aligns columns.
-func (s *summary) table(fill func(w io.Writer)) {
-	w := tabwriter.NewWriter(s, 0, 0, 2, ' ', 0)
-	fill(w)
-	_ = w.Flush() // a Builder never fails
-}
-
-// number is a value with its interval and counts.
-func number(v Value) string {
-	if v.Value == nil {
-		return "none: " + v.Note
-	}
-	out := Quantity(*v.Value, v.Unit)
-	if v.AtLeast {
-		out = "≥ " + out
-	}
-	if in := between(&v); in != "" {
-		out += " " + in
-	}
-	return out + fmt.Sprintf(", %d requests in %s", v.Requests, plural(v.Runs, "run"))
-}
-
-// between is the interval, an open end as an ellipsis.
-func between(v *Value) string {
-	if v == nil || v.Interval == NoInterval || v.Low == nil && v.High == nil {
-		return ""
-	}
-	end := func(x *float64) string {
-		if x == nil {
-			return "…"
-		}
-		return Quantity(*x, v.Unit)
-	}
-	return fmt.Sprintf("[%s, %s] over %s", end(v.Low), end(v.High), strings.ToLower(v.Interval))
-}
-
-// Quantity writes a number with at least three significant digits and its unit: s becomes µs, ms or s, and % takes a
-// share.
-func Quantity(x float64, unit string) string {
-	switch {
-	case unit == "%":
-		return digits(100*x) + " %"
-	case unit == "s" && math.Abs(x) < 1e-3:
-		return digits(x*1e6) + " µs"
-	case unit == "s" && math.Abs(x) < 1:
-		return digits(x*1e3) + " ms"
-	case unit == "s":
-		return digits(x) + " s"
-	case unit == "1/s":
-		return digits(x) + "/s"
-	}
-	return digits(x)
-}
-
-func digits(x float64) string {
-	switch a := math.Abs(x); {
-	case a == 0:
-		return "0"
-	case a >= 100:
-		return strconv.FormatFloat(x, 'f', 0, 64)
-	case a >= 10:
-		return strconv.FormatFloat(x, 'f', 1, 64)
-	}
-	return strconv.FormatFloat(x, 'g', 3, 64)
-}
-
-func seconds(x float64) string {
-	return time.Duration(x * second).Round(time.Millisecond).String()
 }
 
 func plural(n int, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}
-	return fmt.Sprintf("%d %ss", n, word)
+	return count(int64(n)) + " " + word + "s"
 }

@@ -20,55 +20,17 @@ func statistics() []statistic {
 	}
 }
 
-// latencies are the metrics with a distribution, in the order in which they are shown.
-func latencies() []string {
-	return []string{"ttft", "e2e", "tpot", "itl_token", "itl_chunk", "ttft_from_send", "e2e_from_send", "send_lag"}
-}
-
-// valuesOf computes every value of a client from its repeats. From minRuns repeats on, a value is the median over the
-// repeats with an interval over runs; below that it is taken over all requests together.
-func valuesOf(parts []part) []Value {
-	if len(parts) == 0 {
-		return nil
-	}
-	pooled := pool(parts)
-	var out []Value
-	for _, metric := range latencies() {
-		if pooled.dists[metric].total() == 0 {
-			continue
-		}
-		for _, s := range statistics() {
-			out = append(out, latencyValue(parts, pooled, metric, s))
+func quantileOf(name string) float64 {
+	for _, s := range statistics() {
+		if s.name == name {
+			return s.quantile
 		}
 	}
-	out = append(out, okValues(pooled, len(parts))...)
-	return append(out, rateValues(parts, pooled)...)
+	return 0
 }
 
-func latencyValue(parts []part, pooled part, metric string, s statistic) Value {
-	v := Value{Metric: metric, Statistic: s.name, Unit: "s", Requests: pooled.dists[metric].total(), Runs: len(parts), Interval: NoInterval}
-	if len(parts) >= minRuns && s.name != "max" {
-		overRuns(&v, parts, func(p part) float64 { return single(p.dists[metric], s) })
-		return v
-	}
-	d := pooled.dists[metric]
-	x := single(d, s)
-	if !set(&v, x/second, s, d) {
-		return v
-	}
-	switch {
-	case s.name == "max":
-		v.Note = "the largest value seen; it has no interval"
-	case s.name == "mean":
-		meanInterval(&v, pooled.batches[metric])
-	default:
-		quantileInterval(&v, d, pooled.batches[metric], s.quantile, x)
-	}
-	return v
-}
-
-// single is a statistic of one distribution in nanoseconds, +Inf where it falls among the failures, NaN for none.
-func single(d dist, s statistic) float64 {
+// of is the statistic of one distribution in nanoseconds, +Inf where it falls among the failures, NaN for none.
+func (s statistic) of(d dist) float64 {
 	var x float64
 	var err error
 	switch {
@@ -76,10 +38,8 @@ func single(d dist, s statistic) float64 {
 		x, err = d.quantile(s.quantile)
 	case s.name == "mean":
 		x, err = d.mean()
-	case d.count == 0:
-		err = errNone
 	default:
-		x = float64(d.max)
+		x, err = d.greatest()
 	}
 	if err != nil {
 		return math.NaN()
@@ -87,121 +47,199 @@ func single(d dist, s statistic) float64 {
 	return x
 }
 
-// set stores a finite value, or the reason why there is none.
-func set(v *Value, x float64, s statistic, d dist) bool {
-	switch {
-	case math.IsNaN(x):
-		v.Note = "nothing was measured"
-		return false
-	case math.IsInf(x, 1):
-		v.Note = fmt.Sprintf("%d of %d requests failed, so there is no %s over all of them", d.failed, d.total(), s.name)
+// perRun says whether the statistic can be taken of each run. A percentile of few requests is their greatest value, and
+// the median of such is not the percentile.
+func (s statistic) perRun(runs []part, metric string) bool {
+	if len(runs) < minRuns || s.name == "max" {
 		return false
 	}
-	v.Value = &x
-	if d.failed > 0 && s.quantile == 0 {
-		v.Note = fmt.Sprintf("over the %d requests that succeeded; %d failed", d.count, d.failed)
+	for _, p := range runs {
+		if n := p.dist(metric).total(); n == 0 || s.quantile > 0 && !hasUpperEnd(n, s.quantile) {
+			return false
+		}
 	}
 	return true
 }
 
-// overRuns sets the median over the repeats and its interval. Each repeat counts once.
-func overRuns(v *Value, parts []part, of func(part) float64) {
-	values := make([]float64, 0, len(parts))
-	for _, p := range parts {
-		x := of(p)
-		if math.IsNaN(x) {
-			x = math.Inf(1)
+// valuesOf computes every value of a client, of one repeat or of the pool of several. From minRuns repeats on, a value
+// is the median over the repeats with an interval over runs where each run can give it; else it is taken over all
+// requests together.
+func valuesOf(p part) []Value {
+	var out []Value
+	for _, metric := range latencies() {
+		// Where all requests failed there is no histogram, yet every one of them was infinitely late.
+		if p.dists[metric].count == 0 && (metric != "e2e" || p.failed == 0) {
+			continue
 		}
-		values = append(values, x)
+		for _, s := range statistics() {
+			out = append(out, latencyValue(p, metric, s))
+		}
 	}
-	scale := 1.0
-	if v.Unit == "s" {
-		scale = second
+	out = append(out, okValues(p)...)
+	return append(out, rateValues(p)...)
+}
+
+// value is an empty one with its counts.
+func (p part) value(metric, statistic, unit string) Value {
+	return Value{
+		Metric: metric, Statistic: statistic, Unit: unit, Interval: NoInterval,
+		Requests: p.measured.Succeeded + p.failed, Runs: max(1, len(p.runs)),
+	}
+}
+
+func latencyValue(p part, metric string, s statistic) Value {
+	v, d := p.value(metric, s.name, "s"), p.dist(metric)
+	if isPerGap(metric) {
+		v.Samples = d.total()
+	} else {
+		v.Requests = d.total()
+	}
+	if s.perRun(p.runs, metric) {
+		overRuns(&v, p.runs, second, func(run part) float64 { return s.of(run.dist(metric)) })
+		return v
+	}
+	x := s.of(d)
+	if math.IsInf(x, 1) {
+		v.Note = fmt.Sprintf("%s of %s requests failed, so there is no %s over all of them", count(p.failed), count(v.Requests), s.name)
+		return v
+	}
+	v.Value = pointer(x / second)
+	switch s.name {
+	case "max":
+		v.Note = "the greatest value that was seen"
+	case "mean":
+		meanInterval(&v, p.blocks[metric])
+	default:
+		quantileInterval(&v, p, s.quantile, x)
+	}
+	if s.quantile > 0 && len(p.runs) >= minRuns {
+		addNote(&v, "over the requests of all repeats: one repeat has too few")
+	}
+	return v
+}
+
+// overRuns sets the median over the repeats and its interval. Each repeat counts once; scale is how much one of the
+// value's unit is in that of the function.
+func overRuns(v *Value, runs []part, scale float64, of func(part) float64) {
+	values := make([]float64, 0, len(runs))
+	for _, p := range runs {
+		values = append(values, of(p))
 	}
 	median, in, ok := medianInterval(values)
 	if math.IsInf(median, 0) {
 		v.Note = "in half of the repeats or more, too many requests failed for this number"
 		return
 	}
-	v.Value = pointer(median / scale)
-	v.Note = "median of the repeats"
+	v.Value, v.Note = pointer(median/scale), "median of the repeats"
 	if !ok {
 		return
 	}
-	v.Interval = OverRuns
-	v.Low = pointer(in.low / scale)
+	v.Interval, v.Low = OverRuns, pointer(in.low/scale)
 	if math.IsInf(in.high, 0) {
 		v.AtLeast = true
+		addNote(v, "in a repeat too many requests failed for an upper end")
 		return
 	}
 	v.High = pointer(in.high / scale)
 }
 
+const tooFew = "too few requests for an interval"
+
 // meanInterval sets the interval of a mean by batch means.
-func meanInterval(v *Value, batches []dist) {
-	sums, counts := make([]float64, len(batches)), make([]float64, len(batches))
-	for i, b := range batches {
+func meanInterval(v *Value, blocks []dist) {
+	sums, counts := make([]float64, len(blocks)), make([]float64, len(blocks))
+	for i, b := range blocks {
 		sums[i], counts[i] = b.sum, float64(b.count)
 	}
 	in, ok := ratioInterval(sums, counts)
 	if !ok {
-		addNote(v, "too few requests for an interval")
+		addNote(v, tooFew)
 		return
 	}
-	v.Interval, v.Low, v.High = OverRequests, pointer(in.low/second), pointer(in.high/second)
+	v.Interval, v.Low, v.High = OverRequests, pointer(max(0, in.low)/second), pointer(in.high/second)
 }
 
 // quantileInterval sets the interval of a quantile by order statistics at the number of independent requests that the
 // correlated ones are worth.
-func quantileInterval(v *Value, d dist, batches []dist, q, x float64) {
-	n := effective(d, batches, x)
-	low, high := quantileRanks(n, q)
-	v.Interval = OverRequests
-	if !math.IsNaN(low) {
-		y, _ := d.quantile(low)
-		v.Low = pointer(y / second)
+func quantileInterval(v *Value, p part, q, x float64) {
+	d, worth := p.dist(v.Metric), p.worth(v.Metric, x)
+	low, high := quantileRanks(worth, q)
+	if math.IsNaN(low) {
+		addNote(v, tooFew)
+		return
 	}
+	y, _ := d.quantile(low)
+	v.Interval, v.Low = OverRequests, pointer(y/second)
+	y = math.Inf(1)
+	if !math.IsNaN(high) {
+		y, _ = d.quantile(high)
+	}
+	if !math.IsInf(y, 1) {
+		v.High = pointer(y / second)
+		return
+	}
+	v.AtLeast = true
 	if math.IsNaN(high) {
-		v.AtLeast = true
-		addNote(v, fmt.Sprintf("%d requests are worth %d independent ones: too few for an upper end", d.total(), n))
+		addNote(v, "too few requests for an upper end")
 		return
 	}
-	y, _ := d.quantile(high)
-	if math.IsInf(y, 1) {
-		v.AtLeast = true
-		addNote(v, fmt.Sprintf("the upper end falls among the %d requests that failed", d.failed))
-		return
-	}
-	v.High = pointer(y / second)
+	addNote(v, fmt.Sprintf("the upper end falls among the %s requests that failed", count(p.failed)))
 }
 
-// effective is the number of independent requests that a distribution is worth for the share at or below x.
-func effective(d dist, batches []dist, x float64) int64 {
-	below, counts := make([]float64, len(batches)), make([]float64, len(batches))
-	for i, b := range batches {
-		below[i], counts[i] = float64(b.atMost(x)), float64(b.count)
+// fewAbove is how many values must be above a bound for their spread over the blocks to show how they cluster.
+const fewAbove = 32
+
+// worth is the number of independent values that those of a metric are worth, for the share at or below x. Where few or
+// none are above x, it is no more than what they are worth for the share that fewAbove are above.
+func (p part) worth(metric string, x float64) int64 {
+	d := p.dist(metric)
+	n := d.total()
+	out := p.inflation(metric, x)
+	if n-d.atMost(x) < fewAbove && n > 2*fewAbove {
+		out = max(out, p.inflation(metric, d.at(n-fewAbove)))
 	}
-	return max(1, int64(float64(d.total())/inflation(below, counts)))
+	return max(1, int64(float64(n)/out))
 }
 
-// okValues are the percentiles of what succeeded, labelled so; only where something failed do they differ.
-func okValues(pooled part, runs int) []Value {
-	if pooled.measured.Failed == 0 {
+func (p part) inflation(metric string, x float64) float64 {
+	blocks := p.blocks[metric]
+	below, n := make([]float64, len(blocks)), make([]float64, len(blocks))
+	for i, b := range blocks {
+		below[i], n[i] = float64(b.atMost(x)), float64(b.count)
+		if metric != "send_lag" && len(p.blockFailed) == len(blocks) {
+			n[i] += float64(p.blockFailed[i])
+		}
+	}
+	within := inflation(grouped(below), grouped(n))
+	if len(p.runs) < minRuns {
+		return within
+	}
+	below, n = below[:0], n[:0]
+	for _, run := range p.runs {
+		d := run.dist(metric)
+		below, n = append(below, float64(d.atMost(x))), append(n, float64(d.total()))
+	}
+	return max(within, inflation(below, n))
+}
+
+// okValues are the statistics of what succeeded, labelled so; only where something failed do they differ.
+func okValues(p part) []Value {
+	if p.failed == 0 {
 		return nil
 	}
 	var out []Value
-	for _, metric := range []string{"ttft", "e2e"} {
-		d := pooled.dists[metric]
-		d.failed = 0
+	for _, metric := range latencies() {
+		d := p.dists[metric]
+		if d.count == 0 || metric == "send_lag" {
+			continue
+		}
 		for _, s := range statistics() {
-			if s.quantile == 0 || d.count == 0 {
-				continue
+			v := p.value(metric+"_ok", s.name, "s")
+			v.Requests, v.Note = p.measured.Succeeded, "over the requests that succeeded; never judge a server by it"
+			if isPerGap(metric) {
+				v.Samples = d.count
 			}
-			v := Value{Metric: metric + "_ok", Statistic: s.name, Unit: "s", Requests: d.count, Runs: runs, Interval: NoInterval,
-				Note: "over the requests that succeeded; never judge a server by it"}
-			if x, err := d.quantile(s.quantile); err == nil {
-				v.Value = pointer(x / second)
-			}
+			v.Value = pointer(s.of(d) / second)
 			out = append(out, v)
 		}
 	}
@@ -225,53 +263,69 @@ func rates() []rate {
 	}
 }
 
-func rateValues(parts []part, pooled part) []Value {
+func rateValues(p part) []Value {
 	var out []Value
 	for _, r := range rates() {
-		v := Value{Metric: r.metric, Statistic: "value", Unit: "1/s", Requests: pooled.measured.Offered, Runs: len(parts), Interval: NoInterval}
+		v := p.value(r.metric, "value", "1/s")
 		of := func(p part) float64 { return float64(r.count(p.measured)) / p.window }
 		switch {
-		case pooled.window == 0:
+		case p.window == 0 || slices.ContainsFunc(p.runs, func(p part) bool { return p.window == 0 }):
 			v.Note = "the window has no length"
-		case len(parts) >= minRuns:
-			overRuns(&v, parts, of)
+		case len(p.runs) >= minRuns:
+			overRuns(&v, p.runs, 1, of)
 		default:
-			v.Value = pointer(of(pooled))
+			v.Value = pointer(of(p))
 			v.Note = "an interval needs " + strconv.Itoa(minRuns) + " repeats"
 			if r.metric == "request_throughput" {
-				throughputInterval(&v, pooled)
+				throughputInterval(&v, p)
 			}
 		}
 		out = append(out, v)
 	}
-	return append(out, successValue(parts, pooled))
+	return append(out, successValue(p))
 }
 
-// throughputInterval takes the requests of each batch as its count.
-func throughputInterval(v *Value, pooled part) {
-	batches := pooled.batches["e2e"]
-	counts, lengths := make([]float64, len(batches)), make([]float64, len(batches))
-	for i, b := range batches {
-		counts[i], lengths[i] = float64(b.count), pooled.batch
+// throughputInterval takes the requests of each block as its count. That holds for a closed loop, where a request ends
+// before the next begins. In an open loop the schedule gives the count, which says nothing of the server.
+func throughputInterval(v *Value, p part) {
+	if p.truncated || p.mode() != "closed" || *v.Value == 0 {
+		return
+	}
+	blocks := p.blocks["e2e"]
+	counts, lengths := make([]float64, len(blocks)), make([]float64, len(blocks))
+	for i, b := range blocks {
+		counts[i], lengths[i] = float64(b.count), p.window/float64(len(blocks))
 	}
 	in, ok := ratioInterval(counts, lengths)
 	if !ok {
 		return
 	}
-	v.Interval, v.Low, v.High = OverRequests, pointer(max(0, in.low)), pointer(in.high)
-	v.Note = ""
+	half := (in.high - in.low) / 2
+	v.Interval, v.Low, v.High, v.Note = OverRequests, pointer(max(0, *v.Value-half)), pointer(*v.Value+half), ""
 }
 
-func successValue(parts []part, pooled part) Value {
-	v := Value{Metric: "success_ratio", Statistic: "value", Unit: "1", Requests: pooled.measured.Offered, Runs: len(parts), Interval: NoInterval}
-	n := pooled.measured.Succeeded + pooled.measured.Failed
-	if n == 0 {
+func (p part) mode() string {
+	for _, run := range p.runs {
+		return run.mode()
+	}
+	if len(p.ranks) == 0 {
+		return ""
+	}
+	return p.ranks[0].Mode
+}
+
+// successValue is the share of the requests that succeeded, with Wilson's interval at the number of independent requests
+// that they are worth: failures come in bursts.
+func successValue(p part) Value {
+	v := p.value("success_ratio", "value", "1")
+	if v.Requests == 0 {
 		v.Note = "nothing was measured"
 		return v
 	}
-	in := wilson(float64(pooled.measured.Succeeded), float64(n))
-	v.Value = pointer(float64(pooled.measured.Succeeded) / float64(n))
-	v.Interval, v.Low, v.High = OverRequests, pointer(in.low), pointer(in.high)
+	share := float64(p.measured.Succeeded) / float64(v.Requests)
+	// A share of those below a bound that only failures pass.
+	in := wilson(share, float64(v.Requests)/p.inflation("e2e", math.MaxFloat64))
+	v.Value, v.Interval, v.Low, v.High = &share, OverRequests, pointer(in.low), pointer(in.high)
 	return v
 }
 

@@ -10,8 +10,12 @@
 //	    control.json                by the SlurmJob controller
 //	    claim -> <job id>           by job.sh: the fence
 //	    exit.json                   by job.sh: the job's own end
-//	    <component>/<rank>/         by that rank: status.json log events.jsonl samples/ provenance.json
-//	    <component>/<rank>/r<k>/    by that rank, for repeat k from 1: result.json exit.json, first and last counters
+//	    events.jsonl                by the batch step: what it started and how that ended
+//	    <component>/<rank>/         by that rank: status.json exit.json log events.jsonl samples/ provenance.json
+//	    <component>/<rank>/r<k>/    by that rank, for repeat k from 1: exit.json, and result.json (a client's) or
+//	                                counters.json (a service's)
+//
+// A rank that was killed cannot write its end: then the batch step writes its status.json and the exit.json files.
 //
 // Every file is written whole and renamed into place, but for log and events.jsonl, which grow, and samples/.
 package rundir

@@ -132,7 +132,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 
 func seedOf(t *testing.T) uint64 {
 	seed := rand.Uint64()
-	if s, ok := os.LookupEnv("ASSAY_SEED"); ok {
+	if s, ok := os.LookupEnv("ASSAY_SEED"); ok { //nolint:forbidigo // a suite is a part of a test
 		n, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
 			t.Fatalf("ASSAY_SEED: %v", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"strings"
 	"testing"
@@ -123,9 +124,7 @@ func probe(s *suite) {
 	s.must(p.Probe(s.t.Context(), path.Join(s.WorkDir, "new", "folder")))
 	bad := map[string]string{"relative/folder": "absolute"}
 	if s.BadWorkDirs != nil {
-		for dir, words := range s.BadWorkDirs(s.t) {
-			bad[dir] = words
-		}
+		maps.Copy(bad, s.BadWorkDirs(s.t))
 	}
 	for dir, words := range bad {
 		err := p.Probe(s.t.Context(), dir)

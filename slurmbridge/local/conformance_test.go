@@ -88,7 +88,7 @@ func TestTransport(t *testing.T) {
 
 func badWorkDirs(t *testing.T) map[string]string {
 	dir := t.TempDir()
-	make := func(name string, mode fs.FileMode) string {
+	folder := func(name string, mode fs.FileMode) string {
 		p := filepath.Join(dir, name)
 		if err := os.Mkdir(p, 0o700); err != nil {
 			t.Fatal(err)
@@ -103,9 +103,9 @@ func badWorkDirs(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	return map[string]string{
-		make("group", 0o770): "others may write",
-		make("world", 0o777): "chmod go-w",
-		file:                 "not a directory",
-		file + "/below":      "not a directory",
+		folder("group", 0o770): "others may write",
+		folder("world", 0o777): "chmod go-w",
+		file:                   "not a directory",
+		file + "/below":        "not a directory",
 	}
 }

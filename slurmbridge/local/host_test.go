@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -109,7 +110,13 @@ func (b *bench) start(node string, change ...func(*slurmbridge.Script)) (id, att
 	b.t.Helper()
 	id, attempt = b.submit(node, change...)
 	b.must(b.Release(b.t.Context(), id))
-	b.until("the program is ready", func() bool { return exists(filepath.Join(attempt, "ready")) })
+	b.until("the program is ready", func() bool {
+		if j := b.job(id); j.Over() {
+			log, _ := os.ReadFile(filepath.Join(attempt, "job.log"))
+			b.t.Fatalf("the job ended before its program was ready: %+v\n%s", j, log)
+		}
+		return exists(filepath.Join(attempt, "ready"))
+	})
 	return id, attempt
 }
 
@@ -215,13 +222,38 @@ func TestRunnerAndJobKilled(t *testing.T) {
 	id, _ := b.start(": >ready\nwhile :; do read -t 1 <> <(:); done\n")
 	b.must(syscall.Kill(b.runner(id), syscall.SIGKILL))
 	j := b.job(id)
-	left, err := survivors(j.Key, id, b.session(id))
+	left, err := survivors(j.Key, id, b.leader(id))
 	b.must(err)
 	for _, pid := range left {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // gone is fine
 	}
 	if j := b.end(id); j.Phase != slurmbridge.Failed || j.Reason != "RunnerKilled" || j.Ended.IsZero() {
 		t.Errorf("%+v, want Failed with the honest reason that nobody saw the exit code", j)
+	}
+}
+
+// TestDuplicateWithoutRunner: of two jobs under one key, ending one never touches the other's processes.
+func TestDuplicateWithoutRunner(t *testing.T) {
+	b := newBench(t, Options{})
+	const node = ": >ready\nwhile :; do read -t 1 <> <(:); done\n"
+	first, attempt := b.start(node)
+	key := b.job(first).Key
+	other := filepath.Join(b.dir, "other", "1")
+	b.must(os.MkdirAll(other, 0o700))
+	b.must(b.Submit(t.Context(), key, slurmbridge.Script{
+		Directory: other, Node: filepath.Join(b.dir, "node1"), Parts: []slurmbridge.Part{{}},
+	}))
+	jobs, err := b.Find(t.Context(), key)
+	b.must(err)
+	second := jobs[1].ID
+	b.must(b.Release(t.Context(), second))
+	b.until("the second runs", func() bool { return exists(filepath.Join(other, "ready")) })
+	b.must(syscall.Kill(b.runner(second), syscall.SIGKILL))
+	b.until("the kill is seen", func() bool { return b.job(second).Reason == "RunnerKilled" })
+	b.must(b.Cancel(t.Context(), second))
+	b.end(second)
+	if j := b.job(first); j.Phase != slurmbridge.Running || exists(filepath.Join(attempt, "exit.json")) {
+		t.Errorf("the first job: %+v, want it untouched", j)
 	}
 }
 
@@ -253,6 +285,28 @@ func TestStaleRunners(t *testing.T) {
 				t.Errorf("%+v, want %s, %s: %s", j, c.wantPhase, c.wantReason, c.reason)
 			}
 		})
+	}
+}
+
+// TestForeignSession: a session whose pid was used again is not the job's.
+func TestForeignSession(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sleep", "60")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Wait() }) // the context ended it
+	leader, err := readStat(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := process{pid: cmd.Process.Pid, start: leader.start}
+	if left, err := survivors("assay-x", "L1", own); err != nil || !slices.Equal(left, []int{own.pid}) {
+		t.Errorf("%v, %v; want the only process of the session", left, err)
+	}
+	own.start++
+	if left, err := survivors("assay-x", "L1", own); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v; want none: the pid was used again", left, err)
 	}
 }
 

@@ -121,7 +121,7 @@ func (h *Host) over(id string, j *slurmbridge.Job) (bool, error) {
 // withoutRunner settles a job whose runner is gone: it runs until its last process ended, and then failed, for nobody
 // saw how.
 func (h *Host) withoutRunner(id string, rec record, j slurmbridge.Job, owner string, sameBoot bool) (slurmbridge.Job, error) {
-	left, err := survivors(rec.Key, id, h.session(id))
+	left, err := survivors(rec.Key, id, h.leader(id))
 	if err != nil {
 		return j, err
 	}
@@ -152,14 +152,15 @@ func (h *Host) withoutRunner(id string, rec record, j slurmbridge.Job, owner str
 	return j, err
 }
 
-// session is the session of the job's processes on this boot, 0 when not known.
-func (h *Host) session(id string) int {
-	pid, _, ok := h.first(id)
+// leader is the first process of a job that started on this boot; its pid is 0 when that is not known.
+func (h *Host) leader(id string) process {
+	p, _, ok := h.first(id)
 	owner, err := os.Readlink(h.path(id, "runner"))
 	if !ok || err != nil || !strings.HasSuffix(owner, "."+h.boot) {
-		return 0
+		return process{}
 	}
-	return pid
+	p.boot = h.boot
+	return p
 }
 
 // started is when the job's first process began, or its runner while that is all there is; never before the submit.
@@ -179,19 +180,19 @@ func (h *Host) started(id string, rec record) time.Time {
 }
 
 // first is the job's first process and when it began.
-func (h *Host) first(id string) (pid int, at time.Time, ok bool) {
+func (h *Host) first(id string) (p process, at time.Time, ok bool) {
 	b, err := os.ReadFile(h.path(id, "started"))
 	if err != nil {
-		return 0, at, false
+		return p, at, false
 	}
 	return parseStarted(string(b))
 }
 
 // parseStarted reads "pid start time", the start in ticks since boot and the time in Unix nanoseconds.
-func parseStarted(s string) (pid int, at time.Time, ok bool) {
-	var start, ns int64
-	if _, err := fmt.Sscan(s, &pid, &start, &ns); err != nil || pid < 1 {
-		return 0, at, false
+func parseStarted(s string) (p process, at time.Time, ok bool) {
+	var ns int64
+	if _, err := fmt.Sscan(s, &p.pid, &p.start, &ns); err != nil || p.pid < 1 {
+		return process{}, at, false
 	}
-	return pid, time.Unix(0, ns).UTC(), true
+	return p, time.Unix(0, ns).UTC(), true
 }

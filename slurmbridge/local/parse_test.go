@@ -41,8 +41,8 @@ func FuzzParseStarted(f *testing.F) {
 	f.Add("42 777 1772000000000000000\n")
 	f.Add("0 0 0")
 	f.Fuzz(func(t *testing.T, s string) {
-		if pid, _, ok := parseStarted(s); ok && pid < 1 {
-			t.Errorf("%q is pid %d", s, pid)
+		if p, _, ok := parseStarted(s); ok && p.pid < 1 {
+			t.Errorf("%q is pid %d", s, p.pid)
 		}
 	})
 }

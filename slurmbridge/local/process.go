@@ -88,8 +88,12 @@ func cutLast(b []byte, sep string) (before, after []byte, found bool) {
 }
 
 // survivors are the processes of a job in whatever session: those that carry its marks in their environment, and those
-// of its own session. The id is a mark too, for two jobs may have been submitted under one key.
-func survivors(key slurmbridge.Key, id string, session int) ([]int, error) {
+// of the session that its first process made. The id is a mark too, for two jobs may have been submitted under one key.
+func survivors(key slurmbridge.Key, id string, first process) ([]int, error) {
+	session := first.pid
+	if leader, err := readStat(session); err == nil && leader.start != first.start {
+		session = 0 // the pid is another process's by now, and so is the session
+	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -148,7 +152,7 @@ func (h *Host) start(id string, rec record) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start of %s: %w", id, err)
 	}
-	go cmd.Wait() // reaps it; what it did stands in the folder
+	go func() { _ = cmd.Wait() }() // reaps it; what it did stands in the folder
 	return nil
 }
 
@@ -159,7 +163,7 @@ func whole(d, unit time.Duration) string { return strconv.FormatInt(int64((d+uni
 func environment(id string, key slurmbridge.Key) []string {
 	env := []string{"LANG=C.UTF-8", "SLURM_JOB_ID=" + id, "SLURM_JOB_NAME=" + string(key)}
 	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "CUDA_VISIBLE_DEVICES"} {
-		if v, ok := os.LookupEnv(name); ok {
+		if v, ok := os.LookupEnv(name); ok { //nolint:forbidigo // what a job inherits is this process's, by the list above
 			env = append(env, name+"="+v)
 		}
 	}
@@ -186,7 +190,7 @@ func (h *Host) reap(id string, rec record) {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			left, err := survivors(rec.Key, id, h.session(id))
+			left, err := survivors(rec.Key, id, h.leader(id))
 			if err != nil || len(left) == 0 {
 				return
 			}

@@ -2,11 +2,11 @@
 # Arguments: state folder, id, key, directory, time limit and notice in s (0: none), kill wait in 0.1 s, bash's options.
 state=$1 id=$2 key=$3 dir=$4 limit=$5 notice=$6 killwait=$7 options=$8
 umask 077
-told='' job='' timer=''
+told='' job='' job_start='' timer='' timer_start=''
 trap 'met=1 told=${told:-CANCELLED}' TERM
 trap 'met=1 told=${told:-TIMEOUT}' ALRM
-trap 'met=1; [ -z "$job" ] || kill -s USR1 "$job" 2>/dev/null' USR1
-trap '' HUP INT
+trap 'met=1; send USR1 "$job" "$job_start"' USR1
+trap : HUP INT # not ignored: the job would inherit that
 cd -- "$state" || exit 1
 
 # start_of PID: when the process started, in ticks since boot.
@@ -16,6 +16,9 @@ start_of() {
     set -- ${stat##*) }
     start=${20}
 }
+
+# send SIGNAL PID START: to that process only, for a pid is used again once bash has seen its child end.
+send() { [ -z "$2" ] || ! start_of "$2" || [ "$start" != "$3" ] || kill -s "$1" "$2" 2>/dev/null; }
 
 # The claim: of all runners that were ever started for this job, one goes on.
 start_of $$ || exit 1
@@ -49,18 +52,18 @@ survivors() {
 }
 
 # end_all: until nothing of the job is left: TERM to its script, then to what the script left behind, KILL after the kill
-# wait. A script that ended by itself gets no TERM any more.
+# wait.
 end_all() {
-    local left=$killwait swept=''
-    [ -z "$job" ] || kill -s TERM "$job" 2>/dev/null
+    local until swept=''
+    until=$(($(date +%s%N) + killwait * 100000000))
+    send TERM "$job" "$job_start"
     while survivors && [ -n "$found" ]; do
-        if [ "$left" -le 0 ]; then
+        if [ "$(date +%s%N)" -ge "$until" ]; then
             kill -s KILL $found 2>/dev/null
-        elif [ -z "$swept" ] && ! kill -0 "$job" 2>/dev/null; then
+        elif [ -z "$swept" ] && ! { start_of "$job" && [ "$start" = "$job_start" ]; }; then
             kill -s TERM $found 2>/dev/null
             swept=1
         fi
-        left=$((left - 1))
         pause 0.1
     done
 }
@@ -77,6 +80,7 @@ if [ -z "$told" ]; then
     ASSAY_JOB=$key setsid bash $options "$state/job.sh" </dev/null >>"$log" 2>&1 {never}>&- &
     job=$!
     start_of "$job" || start=0
+    job_start=$start
     printf '%d %d %d\n' "$job" "$start" "$(date +%s%N)" >.started && mv -fT .started started
 fi
 
@@ -98,6 +102,7 @@ if [ -n "$job" ] && [ "$limit" -gt 0 ]; then
     ) &
     timer=$!
     disown "$timer"
+    start_of "$timer" && timer_start=$start
 fi
 
 code=0
@@ -116,7 +121,7 @@ if [ -n "$job" ]; then
         code=$?
     done
 fi
-[ -z "$timer" ] || kill -s KILL "$timer" 2>/dev/null
+send KILL "$timer" "$timer_start"
 
 signal=0
 [ "$code" -le 128 ] || signal=$((code - 128))

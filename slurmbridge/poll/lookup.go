@@ -52,9 +52,6 @@ func (p *Poller) join(key slurmbridge.Key) *lookup {
 	return l
 }
 
-// findTimeout ends a query that nobody may wait for any longer.
-const findTimeout = 2 * time.Minute
-
 // find sends the query of all who joined.
 func (p *Poller) find() {
 	p.mu.Lock()
@@ -62,7 +59,7 @@ func (p *Poller) find() {
 	p.lookup = nil
 	p.stats.Finds++
 	p.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), findTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	l.jobs, l.err = p.o.Jobs.Find(ctx, l.keys...)
 	close(l.done)

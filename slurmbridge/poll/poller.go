@@ -118,7 +118,11 @@ func (p *Poller) runLists(ctx context.Context) {
 		}
 		last = time.Now()
 		pace = min(2*pace, p.o.Pace.ListMax)
-		if p.list(ctx) {
+		changed, err := p.list(ctx)
+		switch {
+		case err != nil:
+			pace = min(pace, retryPaces*p.o.Pace.ListMin)
+		case changed:
 			pace = p.o.Pace.ListMin
 		}
 	}
@@ -174,16 +178,25 @@ func (p *Poller) paths() []string {
 	return slices.Compact(all)
 }
 
+const (
+	// askTimeout ends a question that a transport never answers.
+	askTimeout = 2 * time.Minute
+	// retryPaces bounds the pace while the site does not answer, so that its return is seen soon.
+	retryPaces = 4
+)
+
 // list asks once and tells whether any watched key changed.
-func (p *Poller) list(ctx context.Context) bool {
+func (p *Poller) list(ctx context.Context) (bool, error) {
 	p.mu.Lock()
 	p.stats.Ticks++
 	p.stats.Lists++
 	p.mu.Unlock()
 	asked, at := time.Now(), p.o.Now()
-	jobs, err := p.o.Jobs.List(ctx)
+	bounded, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	jobs, err := p.o.Jobs.List(bounded)
 	if ctx.Err() != nil {
-		return false
+		return false, ctx.Err()
 	}
 	byKey := map[slurmbridge.Key][]slurmbridge.Job{}
 	for _, j := range jobs {
@@ -217,7 +230,7 @@ func (p *Poller) list(ctx context.Context) bool {
 	}
 	p.mu.Unlock()
 	p.tell(notify)
-	return len(changed) > 0
+	return len(changed) > 0, err
 }
 
 // read asks once and tells whether a file came or went, which says that a job began or ended something.
@@ -226,7 +239,9 @@ func (p *Poller) read(ctx context.Context, paths []string) bool {
 	p.stats.Reads++
 	p.mu.Unlock()
 	asked, at := time.Now(), p.o.Now()
-	files, err := p.o.Files.Read(ctx, paths...)
+	bounded, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	files, err := p.o.Files.Read(bounded, paths...)
 	if ctx.Err() != nil {
 		return false
 	}

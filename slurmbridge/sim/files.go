@@ -148,7 +148,7 @@ func (c *Cluster) encode(v any) []byte {
 	return append(b, '\n')
 }
 
-func (c *Cluster) appendLine(p, format string, args ...any) {
+func (c *Cluster) appendLinef(p, format string, args ...any) {
 	p = path.Clean(p)
 	c.files[p] = append(c.files[p], c.now.UTC().Format("15:04:05.000 ")+fmt.Sprintf(format, args...)+"\n"...)
 }

@@ -17,7 +17,7 @@ import (
 // begin plays job.sh and the start of assay-node.
 func (c *Cluster) begin(j *job) {
 	dir := path.Clean(j.script.Directory)
-	c.appendLine(path.Join(dir, rundir.JobLogFile), "simulated job %s: nothing here was measured", j.id)
+	c.appendLinef(path.Join(dir, rundir.JobLogFile), "simulated job %s: nothing here was measured", j.id)
 	claim := path.Join(dir, rundir.ClaimLink)
 	switch owner, claimed := c.links[claim]; {
 	case claimed && owner == j.id:
@@ -121,12 +121,12 @@ func (c *Cluster) play(j *job, plan *rundir.Plan, text []byte) {
 func (c *Cluster) addRank(j *job, name string, n int, s *rundir.Service, cl *rundir.Client, planHash string) {
 	r := &rank{
 		job: j, name: name, n: n, service: s, client: cl, dir: rundir.Rank(path.Clean(j.script.Directory), name, n),
-		repeat: j.plan.Repeats.First, began: c.now, advanced: c.now, busy: c.now, closed: map[int]rundir.Exit{},
+		repeat: j.plan.Repeats.First, began: c.now, advanced: c.now, busy: c.now, closed: map[int]rundir.Exit{}, totals: map[int]counts{},
 		pid: 1000 + int(draw(c.o.Seed, j.id, j.life, name, n)%30000),
 	}
 	j.ranks = append(j.ranks, r)
 	c.ranks[r.dir] = r
-	c.appendLine(path.Join(r.dir, rundir.LogFile), "simulated rank %d of %s begins", n, name)
+	c.appendLinef(path.Join(r.dir, rundir.LogFile), "simulated rank %d of %s begins", n, name)
 	c.writeJSON(path.Join(r.dir, rundir.ProvenanceFile), map[string]any{
 		"version": 1, "host": r.host(), "simulated": true, "seed": c.o.Seed, "planHash": planHash,
 	})

@@ -35,6 +35,8 @@ type rank struct {
 	// life voids what was planned before the rank changed its mind.
 	life   int
 	closed map[int]rundir.Exit
+	// totals are what a client counted in each repeat.
+	totals map[int]counts
 	exit   *rundir.Exit
 
 	// sequence of control.json and when it advanced; drain once it asked for that.
@@ -163,7 +165,7 @@ func (c *Cluster) endRank(r *rank, e rundir.Exit) {
 		r.phase = rundir.PhaseFailed
 	}
 	c.writeJSON(path.Join(r.dir, rundir.ExitFile), e)
-	c.appendLine(path.Join(r.dir, rundir.LogFile), "%s %s", e.Reason, e.Message)
+	c.appendLinef(path.Join(r.dir, rundir.LogFile), "%s %s", e.Reason, e.Message)
 }
 
 // closeRepeat writes what a rank leaves of the present repeat.

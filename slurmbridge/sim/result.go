@@ -142,6 +142,7 @@ func (c *Cluster) resultOf(r *rank, e rundir.Exit) []byte {
 	}
 	sum := sha256.Sum256([]byte(cl.Name))
 	out.ScheduleHash = hex.EncodeToString(sum[:])
+	r.totals[r.repeat] = out.All
 	set := c.histograms(int(n), draw(c.o.Seed, cl.Seed, cl.Name, r.n, r.repeat)%variants)
 	out.Metrics = set[:]
 	b, err := json.Marshal(out)
@@ -274,11 +275,19 @@ func (c *Cluster) totalOf(s *rank, name string) float64 {
 	for _, comp := range s.job.clients() {
 		for n := range comp.Ranks {
 			dir := c.dirOf(s.job, comp, n)
-			var got rankResult
-			if err := json.Unmarshal(c.files[rundir.Repeat(dir, s.repeat)+"/"+rundir.ResultFile], &got); err != nil {
-				continue // it left no result
+			client := c.ranks[dir]
+			if client == nil {
+				continue
 			}
-			sum += map[string]int64{"output_tokens": got.All.OutputTokens, "input_tokens": got.All.InputTokens, "requests": got.All.Succeeded}[name]
+			all := client.totals[s.repeat]
+			switch name {
+			case "output_tokens":
+				sum += all.OutputTokens
+			case "input_tokens":
+				sum += all.InputTokens
+			case "requests":
+				sum += all.Succeeded
+			}
 		}
 	}
 	return float64(sum) / float64(s.service.Ranks)

@@ -65,7 +65,7 @@ func New(o Options) *Cluster {
 	o.KillWait = cmp.Or(o.KillWait, 10*time.Second)
 	o.Remember = cmp.Or(o.Remember, time.Hour)
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the clock of a cluster that nobody gave one
 	}
 	return &Cluster{
 		o: o, free: o.Nodes, lastID: 1000,

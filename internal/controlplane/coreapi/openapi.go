@@ -1,6 +1,7 @@
 package coreapi
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 
@@ -34,7 +35,7 @@ type (
 )
 
 func modelName(t reflect.Type) string {
-	if n, ok := reflect.Zero(t).Interface().(modelNamer); ok {
+	if n, ok := reflect.TypeAssert[modelNamer](reflect.Zero(t)); ok {
 		return n.OpenAPIModelName()
 	}
 	return ""
@@ -58,7 +59,7 @@ func (d *definer) define(t reflect.Type) {
 // object is the schema of a struct. The names of the definitions that it refers to are added to deps.
 func (d *definer) object(t reflect.Type, deps map[string]bool) spec.Schema {
 	docs := map[string]string{}
-	if doc, ok := reflect.Zero(t).Interface().(documented); ok {
+	if doc, ok := reflect.TypeAssert[documented](reflect.Zero(t)); ok {
 		docs = doc.SwaggerDoc()
 	}
 	s := spec.Schema{SchemaProps: spec.SchemaProps{
@@ -67,14 +68,11 @@ func (d *definer) object(t reflect.Type, deps map[string]bool) spec.Schema {
 	if t.Name() == "ObjectReference" {
 		s.AddExtension("x-kubernetes-map-type", "atomic")
 	}
-	for i := range t.NumField() {
-		field := t.Field(i)
+	for field := range t.Fields() {
 		name, flags, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name == "" && field.Anonymous {
 			inner := d.object(field.Type, deps)
-			for key, property := range inner.Properties {
-				s.Properties[key] = property
-			}
+			maps.Copy(s.Properties, inner.Properties)
 			s.Required = append(s.Required, inner.Required...)
 			continue
 		}

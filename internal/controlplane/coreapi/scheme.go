@@ -98,7 +98,7 @@ func addFieldLabels(s *runtime.Scheme) error {
 func eventLabels(object string) map[string]string {
 	m := map[string]string{"reason": "reason", "type": "type", "source": "source"}
 	m["reportingComponent"], m["reportingController"] = "reportingComponent", "reportingComponent"
-	for _, part := range strings.Fields("kind namespace name uid apiVersion resourceVersion fieldPath") {
+	for part := range strings.FieldsSeq("kind namespace name uid apiVersion resourceVersion fieldPath") {
 		m[object+"."+part] = "involvedObject." + part
 	}
 	return m

@@ -74,7 +74,7 @@ func wholeRun(r *run) {
 		t0 := map[int64]bool{}
 		for n := range 2 {
 			r.wantExit(rundir.Repeat(rundir.Rank(j.dir, "loadgen", n), k), rundir.ExitReasonEnded, rundir.ExitOK)
-			h := r.result(j.dir, "loadgen", n, 2, k)
+			h := r.result(j.dir, n, k)
 			t0[h.T0] = true
 			if h.Truncated || h.Measured.Succeeded == 0 || h.Measured.Failed != 0 || h.Window != int64(800*time.Millisecond) {
 				r.t.Errorf("repeat %d rank %d: %+v, want a whole window with requests that succeeded", k, n, h)
@@ -128,6 +128,9 @@ func status(r *run) {
 			}
 			seen[name+" "+s.Phase], last[name] = true, s
 			r.checkStatus(name, s)
+			if name == "loadgen" && loads(s) {
+				r.checkServed(j.dir, s)
+			}
 		}
 		return r.exit(j.dir) != nil
 	})
@@ -144,14 +147,26 @@ func status(r *run) {
 
 func (r *run) checkStatus(name string, s *rundir.Status) {
 	r.t.Helper()
-	loads := s.Phase == rundir.PhaseWarmup || s.Phase == rundir.PhaseMeasuring || s.Phase == rundir.PhaseCooldown
 	switch {
 	case s.Version != rundir.Version || s.Host == "" || s.PID == 0 || s.Time.IsZero():
 		r.t.Errorf("%s: %+v lacks version, host, pid or time", name, s)
 	case name == "server" && s.Ready && (s.Endpoint == nil || s.Endpoint.Port == 0 || s.Endpoint.Ports["http"] != s.Endpoint.Port || s.ServerPID == 0):
 		r.t.Errorf("a ready server without its endpoint or its pid: %+v", s)
-	case name == "loadgen" && loads && (s.T0 == 0 || s.Ready):
+	case name == "loadgen" && loads(s) && (s.T0 == 0 || s.Ready):
 		r.t.Errorf("a client under load without T0, or still at the barrier: %+v", s)
+	}
+}
+
+func loads(s *rundir.Status) bool {
+	return s.Phase == rundir.PhaseWarmup || s.Phase == rundir.PhaseMeasuring || s.Phase == rundir.PhaseCooldown
+}
+
+// checkServed: a client loads a repeat only once the service has opened it.
+func (r *run) checkServed(attempt string, client *rundir.Status) {
+	r.t.Helper()
+	s := r.status(attempt, "server", 0)
+	if s == nil || s.Repeat < client.Repeat || s.Repeat == client.Repeat && s.Phase == rundir.PhaseStarting {
+		r.t.Errorf("the client loads repeat %d while the service says %+v", client.Repeat, s)
 	}
 }
 
@@ -170,7 +185,7 @@ func restartNone(r *run) {
 	if code := j.wait(); code != rundir.ExitOK || len(servers) != 1 {
 		r.t.Errorf("exit code %d, server pids %v; want one server for both repeats", code, servers)
 	}
-	r.result(j.dir, "loadgen", 1, 2, 2)
+	r.result(j.dir, 1, 2)
 }
 
 // separateJobs: a client finds its service in the other job, through current, whichever comes first.
@@ -181,16 +196,18 @@ func separateJobs(r *run) {
 	client.Job, client.Services = "loadgen", nil
 	for _, p := range []*rundir.Plan{&server, &client} {
 		p.Directory = rundir.Attempt(r.root, p.Job, 1)
-		p.AllServices = []rundir.Component{{Name: "server", Job: path.Join(r.root, "server"), Ranks: 1}}
-		p.AllClients = []rundir.Component{{Name: "loadgen", Job: path.Join(r.root, "loadgen"), Ranks: 2}}
+		p.AllServices = []rundir.Component{{Name: "server", Ranks: 1}}
+		p.AllClients = []rundir.Component{{Name: "loadgen", Ranks: 2}}
 	}
+	// A component of the same job has no Job.
+	server.AllClients[0].Job, client.AllServices[0].Job = path.Join(r.root, "loadgen"), path.Join(r.root, "server")
 	c := r.start(client)
 	r.awaitPhase(c.dir, "loadgen", 1, rundir.PhaseReady)
 	s := r.start(server)
 	if a, b := c.wait(), s.wait(); a != rundir.ExitOK || b != rundir.ExitOK {
 		r.t.Errorf("exit codes %d and %d, want 0", a, b)
 	}
-	r.result(c.dir, "loadgen", 0, 2, 2)
+	r.result(c.dir, 0, 2)
 	r.endedAsPlanned(s.dir, "server", 0, 2)
 	r.wantExit(s.dir, rundir.ExitReasonEnded, rundir.ExitOK)
 }
@@ -216,7 +233,7 @@ func (r *run) truncatedClients(attempt string) {
 		if e == nil || !e.Truncated || e.Code == rundir.ExitOK {
 			r.t.Errorf("repeat 1 of rank %d ended with %+v, want truncated and failed", n, e)
 		}
-		if h := r.result(attempt, "loadgen", n, 2, 1); !h.Truncated || h.Window >= int64(10*time.Minute) {
+		if h := r.result(attempt, n, 1); !h.Truncated || h.Window >= int64(10*time.Minute) {
 			r.t.Errorf("result of rank %d: %+v, want it truncated", n, h)
 		}
 		if s := r.status(attempt, "loadgen", n); s.Phase != rundir.PhaseFailed || s.Reason == "" {
@@ -237,8 +254,10 @@ func controlDrain(r *run) {
 	if e := r.exit(rundir.Rank(j.dir, "server", 0)); e == nil || e.Code != rundir.ExitOK {
 		r.t.Errorf("the service ended with %+v, want code 0", e)
 	}
-	if e := r.exit(rundir.Repeat(rundir.Rank(j.dir, "loadgen", 0), 2)); e != nil {
-		r.t.Errorf("a second repeat was begun: %+v", e)
+	for _, name := range []string{"loadgen", "server"} {
+		if e := r.exit(rundir.Repeat(rundir.Rank(j.dir, name, 0), 2)); e != nil {
+			r.t.Errorf("%s began a second repeat: %+v", name, e)
+		}
 	}
 }
 
@@ -338,7 +357,7 @@ func secrets(r *run) {
 	file := path.Join(p.Directory, rundir.SecretsDir, "server")
 	r.must(r.Files.Write(r.t.Context(), map[string][]byte{file: []byte(`{"token":"t0k3n","username":"u","password":"p"}`)}))
 	j := r.start(p)
-	r.awaitPhase(j.dir, "loadgen", 0, rundir.PhaseReady)
+	r.awaitPhase(j.dir, "loadgen", 0, rundir.PhaseMeasuring)
 	if b := r.read(file); b != nil {
 		r.t.Errorf("the secret is still there: %s", b)
 	}

@@ -85,7 +85,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 
 func seedOf(t *testing.T) uint64 {
 	seed := rand.Uint64()
-	if s, ok := os.LookupEnv("ASSAY_SEED"); ok {
+	if s, ok := os.LookupEnv("ASSAY_SEED"); ok { //nolint:forbidigo // a suite is a part of a test
 		n, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
 			t.Fatalf("ASSAY_SEED: %v", err)
@@ -95,6 +95,9 @@ func seedOf(t *testing.T) uint64 {
 	t.Logf("seed %d", seed)
 	return seed
 }
+
+// clientName is the client of every plan; it has two ranks.
+const clientName = "loadgen"
 
 // plan is one service and one client of two ranks, with short phases.
 func (r *run) plan(repeats int) rundir.Plan {
@@ -111,7 +114,7 @@ func (r *run) plan(repeats int) rundir.Plan {
 			StopTimeout: rundir.Duration(5 * time.Second), ScrapeEvery: 200 * ms, Protocol: rundir.ProtocolOpenAI, Model: "m",
 		}},
 		Clients: []rundir.Client{{
-			Name: "loadgen", Ranks: 2, Target: rundir.Target{Service: "server"},
+			Name: clientName, Ranks: 2, Target: rundir.Target{Service: "server"},
 			Inference: &rundir.Inference{
 				API: rundir.APICompletions, Model: "m", InputTokens: rundir.Tokens{Min: 4, Max: 4}, OutputTokens: rundir.Tokens{Min: 2, Max: 2},
 			},
@@ -198,18 +201,23 @@ func (j *job) wait() int {
 
 func (r *run) eventually(what string, ok func() bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(r.Patience)
+	ready := make(chan time.Time)
+	close(ready)
+	deadline := time.NewTimer(r.Patience)
+	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("not within %s: %s", r.Patience, what)
-		}
+		next := tick.C
 		if r.Step != nil {
 			r.Step()
-			continue
+			next = ready
 		}
-		<-tick.C
+		select {
+		case <-deadline.C:
+			r.t.Fatalf("not within %s: %s", r.Patience, what)
+		case <-next:
+		}
 	}
 }
 

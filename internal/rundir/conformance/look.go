@@ -82,18 +82,18 @@ type head struct {
 	} `json:"measured"`
 }
 
-// result reads a rank's result of a repeat and checks that it is whole and this rank's.
-func (r *run) result(attempt, client string, rank, ranks, repeat int) head {
+// result reads the result of a rank of the client in a repeat, and checks that it is whole and this rank's.
+func (r *run) result(attempt string, rank, repeat int) head {
 	r.t.Helper()
 	var h head
-	file := path.Join(rundir.Repeat(rundir.Rank(attempt, client, rank), repeat), rundir.ResultFile)
+	file := path.Join(rundir.Repeat(rundir.Rank(attempt, clientName, rank), repeat), rundir.ResultFile)
 	b := r.read(file)
 	if b == nil {
 		r.t.Errorf("%s is missing", file)
 		return h
 	}
 	r.must(json.Unmarshal(b, &h))
-	if !h.End || len(h.SHA256) != 64 || h.Client != client || h.Rank != rank || h.Ranks != ranks || h.Repeat != repeat || h.T0 == 0 {
+	if !h.End || len(h.SHA256) != 64 || h.Client != clientName || h.Rank != rank || h.Ranks != 2 || h.Repeat != repeat || h.T0 == 0 {
 		r.t.Errorf("%s: %+v: not whole, or of another rank or repeat", file, h)
 	}
 	return h

@@ -2,6 +2,7 @@ package inference
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -20,7 +21,7 @@ type bodyState uint8
 // The states of a chunked body:
 //
 //	size --n>0--> data --n bytes--> gap --CRLF--> size
-//	size --0----> trailers --blank line--> over
+//	     --0----> trailers --blank line--> over
 //
 // A body that is not chunked is only in data and over.
 const (
@@ -65,7 +66,7 @@ func (b *body) buffered() bool { return b.state == over || len(b.in.unread()) > 
 func (b *body) data() ([]byte, error) {
 	if len(b.in.unread()) == 0 {
 		if err := b.in.fill(); err != nil {
-			if err == io.EOF && b.left < 0 {
+			if errors.Is(err, io.EOF) && b.left < 0 {
 				b.state = over
 				return nil, io.EOF
 			}
@@ -140,7 +141,7 @@ func chunkSize(line []byte) (n int64, ok bool) {
 }
 
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -17,7 +17,7 @@ import (
 // connection is a worker's own connection, kept open between requests while it is fresh.
 type connection struct {
 	workload *Workload
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // the run's, which outlives every request; Do has none of its own
 	release  func() bool
 
 	mu   sync.Mutex
@@ -123,8 +123,7 @@ func quiet(conn net.Conn) bool {
 
 // openFailure is the kind of an error of open.
 func openFailure(err error) load.Kind {
-	var handshake handshakeError
-	if errors.As(err, &handshake) {
+	if _, is := errors.AsType[handshakeError](err); is {
 		return load.TLS
 	}
 	if kind := load.KindOf(err); kind == load.DNS {

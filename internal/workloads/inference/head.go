@@ -27,14 +27,15 @@ var errMalformed = errors.New("the answer is not HTTP/1.1")
 func parseHead(b []byte) (h head, n int, err error) {
 	h.length = -1
 	rest := b
-	for line, first := []byte(nil), true; ; first = false {
+	for lines := 0; ; lines++ {
 		end := bytes.IndexByte(rest, '\n')
 		if end < 0 {
 			return h, 0, nil
 		}
-		line, rest = bytes.TrimSuffix(rest[:end], []byte("\r")), rest[end+1:]
+		line := bytes.TrimSuffix(rest[:end], []byte("\r"))
+		rest = rest[end+1:]
 		switch {
-		case first:
+		case lines == 0:
 			err = h.statusLine(line)
 		case len(line) == 0:
 			return h, len(b) - len(rest), nil

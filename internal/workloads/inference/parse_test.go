@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -39,6 +40,7 @@ func TestEvents(t *testing.T) {
 	}{
 		"two":        {"a blank line ends an event", "data: a\n\ndata: b\n\n", []string{"a", "b"}},
 		"crlf":       {"CRLF and CR end lines too", "data: a\r\n\r\ndata: b\r\rdata: c\n\n", []string{"a", "b", "c"}},
+		"crlf lines": {"a LF after a CR is no blank line", "data: a\r\ndata: b\r\n\r\n", []string{"a\nb"}},
 		"no space":   {"one space after the colon goes, if it is there", "data:a\n\ndata:  b\n\n", []string{"a", " b"}},
 		"many lines": {"data lines are joined", "data: a\ndata: b\ndata\n\n", []string{"a\nb\n"}},
 		"others":     {"comments and other fields are dropped", ": ping\n\nevent: x\nid: 1\ndatum: no\ndata: a\n: c\n\n", []string{"a"}},
@@ -252,7 +254,7 @@ func readAnswer(in []byte, n int) (status int, all []byte, err error) {
 	for {
 		piece, err := b.next()
 		all = append(all, piece...)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return h.status, all, nil
 		}
 		if err != nil {

@@ -62,8 +62,7 @@ func headStart(base *url.URL, o Options) []byte {
 
 // bodyStart is the part of the body that all requests share.
 func bodyStart(p rundir.Inference) []byte {
-	// A string always becomes JSON.
-	model, _ := json.Marshal(p.Model)
+	model, _ := json.Marshal(p.Model) //nolint:errchkjson // a string always becomes JSON
 	b := append([]byte(`{"model":`), model...)
 	b = append(b, `,"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}`...)
 	b = append(b, `,"ignore_eos":true,"temperature":`...)

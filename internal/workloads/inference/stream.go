@@ -14,7 +14,7 @@ import (
 
 // stream reads one connection and stamps each read right after it returned.
 type stream struct {
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // the run's, which outlives every request
 	conn  net.Conn
 	clock load.Clock
 	// at is the instant of the last read.

@@ -176,7 +176,7 @@ func (w *worker) sample(body *body, out outcome) (outcome, error) {
 		}
 		read += len(piece)
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return out, nil
 		case err != nil:
 			return out, err
@@ -209,7 +209,7 @@ func (w *worker) answer(body *body) (outcome, error) {
 
 // cut is the outcome of a body that ended without an end mark.
 func (w *worker) cut(err error) (outcome, error) {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		if data, found := w.events.rest(); found {
 			if out, done := w.event(data); done {
 				return out, nil
@@ -246,7 +246,7 @@ func (w *worker) finish(body *body) error {
 		w.stream.start(limits{first: due, total: due, idle: never})
 	}
 	for {
-		if _, err := body.next(); err == io.EOF {
+		if _, err := body.next(); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
@@ -290,6 +290,7 @@ func (w *worker) log(op *load.Op, out outcome) {
 			b = strconv.AppendInt(b, at, 10)
 		}
 	})
-	w.line = append(b, "]}\n"...)
+	b = append(b, "]}\n"...)
+	w.line = b
 	w.workload.writeEvents(w.line)
 }
