@@ -104,6 +104,8 @@ func (b builder) setTarget(out *rundir.Client, c *v1alpha1.LoadClient) error {
 		return v1alpha1.At("target.service", err)
 	}
 	out.Target = rundir.Target{Service: ComponentName(s), Credential: ComponentName(s)}
+	// A server that logs when it emitted each token is there to check the client, which then logs its side.
+	out.RecordRequests = s.Spec.LLMSim != nil
 	return nil
 }
 
