@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -32,8 +33,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func crashKey(i int) slurmbridge.Key {
-	return slurmbridge.NewKey(testOrigin, fmt.Sprintf("%016x", i+1), 1)
+// crashKey is another one for each folder: processes are found by it.
+func crashKey(dir string, i int) slurmbridge.Key {
+	h := fnv.New32a()
+	fmt.Fprint(h, dir)
+	return slurmbridge.NewKey(testOrigin, fmt.Sprintf("%08x%08x", h.Sum32(), i+1), 1)
 }
 
 // child does what a controller does: find, submit what nobody knows, release.
@@ -44,7 +48,7 @@ func child(dir string) error {
 		return err
 	}
 	for i := range crashJobs {
-		key := crashKey(i)
+		key := crashKey(dir, i)
 		jobs, err := h.Find(ctx, key)
 		if err != nil {
 			return err
@@ -96,7 +100,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	b.open()
 	for i := range crashJobs {
-		jobs, err := b.Find(t.Context(), crashKey(i))
+		jobs, err := b.Find(t.Context(), crashKey(b.dir, i))
 		b.must(err)
 		if len(jobs) != 1 {
 			t.Fatalf("after %d kills: %d jobs under one key: %+v", kills, len(jobs), jobs)

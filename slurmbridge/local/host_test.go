@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,11 +28,13 @@ type bench struct {
 	o   Options
 	*Host
 	n int
+	// uid is in the keys: processes are found by them, so no two tests on this machine may share one.
+	uid uint32
 }
 
 func newBench(t *testing.T, o Options) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), o: o}
+	b := &bench{t: t, dir: t.TempDir(), o: o, uid: rand.Uint32()}
 	b.o.Origin = testOrigin
 	if b.o.KillWait == 0 {
 		b.o.KillWait = 300 * time.Millisecond
@@ -95,7 +98,7 @@ func (b *bench) submit(node string, change ...func(*slurmbridge.Script)) (id, at
 	for _, c := range change {
 		c(&s)
 	}
-	key := slurmbridge.NewKey(testOrigin, fmt.Sprintf("%016x", b.n), 1)
+	key := slurmbridge.NewKey(testOrigin, fmt.Sprintf("%08x%08x", b.uid, b.n), 1)
 	b.must(b.Submit(b.t.Context(), key, s))
 	jobs, err := b.Find(b.t.Context(), key)
 	b.must(err)

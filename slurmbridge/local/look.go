@@ -125,7 +125,7 @@ func (h *Host) withoutRunner(id string, rec record, j slurmbridge.Job, owner str
 	if err != nil {
 		return j, err
 	}
-	if sameBoot && len(left) > 0 {
+	if sameBoot && (len(left) > 0 || h.isReaping(id)) {
 		j.State, j.Phase, j.Reason = "RUNNING", slurmbridge.Running, "RunnerKilled"
 		j.Message = fmt.Sprintf("the process that watched the job was killed; %d of its processes go on", len(left))
 		late := rec.TimeLimit > 0 && !j.Started.IsZero() && h.o.Now().Sub(j.Started) > rec.TimeLimit

@@ -181,31 +181,47 @@ func (h *Host) reap(id string, rec record) {
 		return
 	}
 	go func() {
-		defer func() {
-			h.mu.Lock()
-			delete(h.reaping, id)
-			h.mu.Unlock()
-		}()
-		sig, killAt := syscall.SIGTERM, time.Now().Add(h.o.KillWait)
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			left, err := survivors(rec.Key, id, h.leader(id))
-			if err != nil || len(left) == 0 {
-				return
+		h.reapNow(id, rec)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.reaping, id)
+	}()
+}
+
+func (h *Host) isReaping(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reaping[id]
+}
+
+func (h *Host) reapNow(id string, rec record) {
+	killAt := time.Now().Add(h.o.KillWait)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	seen := map[int]process{}
+	for ; ; <-tick.C {
+		left, err := survivors(rec.Key, id, h.leader(id))
+		if err != nil {
+			return
+		}
+		for _, pid := range left {
+			_, known := seen[pid]
+			if s, err := readStat(pid); err == nil && !known {
+				seen[pid] = process{pid, s.start, h.boot}
+				_ = syscall.Kill(pid, syscall.SIGTERM) // gone meanwhile is fine
 			}
 			if time.Now().After(killAt) {
-				sig = syscall.SIGKILL
+				_ = syscall.Kill(pid, syscall.SIGKILL) // the same
 			}
-			for _, pid := range left {
-				if sig != 0 {
-					_ = syscall.Kill(pid, sig) // gone meanwhile: the next look tells
-				}
-			}
-			if sig == syscall.SIGTERM {
-				sig = 0
-			}
-			<-tick.C
 		}
-	}()
+		// One that is about to vanish has lost its marks already.
+		for pid, p := range seen {
+			if !p.alive(h.boot) {
+				delete(seen, pid)
+			}
+		}
+		if len(left) == 0 && len(seen) == 0 {
+			return
+		}
+	}
 }

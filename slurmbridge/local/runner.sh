@@ -60,12 +60,15 @@ end_all() {
     while survivors && [ -n "$found" ]; do
         if [ "$(date +%s%N)" -ge "$until" ]; then
             kill -s KILL $found 2>/dev/null
+            swept=1
         elif [ -z "$swept" ] && ! { start_of "$job" && [ "$start" = "$job_start" ]; }; then
             kill -s TERM $found 2>/dev/null
             swept=1
         fi
         pause 0.1
     done
+    # What is about to vanish has lost its marks already.
+    [ -z "$swept" ] || pause 0.05
 }
 
 # record STATE CODE SIGNAL
