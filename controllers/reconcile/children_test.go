@@ -133,15 +133,15 @@ func TestCredentialIsMadeOnce(t *testing.T) {
 		}
 		return s.Data
 	}
-	make := func(seed byte) {
+	create := func(seed byte) {
 		random := bytes.NewReader(bytes.Repeat([]byte{seed}, 64))
 		if err := PerformCredential(t.Context(), api, random, "ns", CreateCredential{Name: "x"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	make(1)
+	create(1)
 	first := read()
-	make(2)
+	create(2)
 	if diff := cmp.Diff(first, read()); diff != "" {
 		t.Errorf("a credential that may be in use was replaced (-first +second):\n%s", diff)
 	}

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -140,6 +141,22 @@ func (c *Controller[O, S, W]) emit(obj O, list []Event) {
 		if e.Warning {
 			kind = corev1.EventTypeWarning
 		}
-		c.Events.Eventf(obj, nil, kind, e.Reason, e.Action, "%s", e.Message)
+		c.Events.Eventf(obj, nil, kind, e.Reason, e.Action, "%s", short(e.Message))
 	}
+}
+
+// maxNote is the API's bound on an event's note, in bytes.
+const maxNote = 1024
+
+// short cuts a message to what an event can hold, at the end of a character.
+func short(message string) string {
+	if len(message) <= maxNote {
+		return message
+	}
+	const ellipsis = "…"
+	cut := maxNote - len(ellipsis)
+	for cut > 0 && !utf8.RuneStart(message[cut]) {
+		cut--
+	}
+	return message[:cut] + ellipsis
 }

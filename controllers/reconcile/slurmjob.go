@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -76,12 +77,7 @@ func JobSilent(job *v1alpha1.SlurmJob) bool {
 
 // JobRuns says whether a component is one of the job's.
 func JobRuns(job *v1alpha1.SlurmJob, ref v1alpha1.ComponentReference) bool {
-	for _, c := range job.Spec.Components {
-		if c == ref {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(job.Spec.Components, ref)
 }
 
 // JobEntry is what a job says of one of its components, or nil.
@@ -120,6 +116,14 @@ func FirstFree(ctx context.Context, names []string, path func(name string) strin
 		}
 	}
 	return "", nil
+}
+
+// Words are those of an error that is an observation, such as that of a site that does not answer; "" for none.
+func Words(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // Sentence joins a reason and a message, either of which may be empty.

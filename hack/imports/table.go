@@ -44,9 +44,6 @@ var table = []edge{
 	{"slurmbridge/conformance", []string{"slurmbridge"}},
 	{"slurmbridge/*", []string{"slurmbridge", "slurmbridge/wire"}},
 
-	// The suite that every player of the node's side passes reads a run directory as a controller does.
-	{"internal/rundir/conformance", []string{"internal/rundir", "slurmbridge"}},
-
 	// Leaves: they import nothing of this module.
 	{"api", nil},
 	{"config/crd", nil},

@@ -82,6 +82,8 @@ func upForeground(ctx context.Context, o *OS, root, name string) error {
 	select {
 	case <-signals:
 	case failed = <-p.failed:
+	case <-p.server.Done():
+		failed = fmt.Errorf("the control plane ended by itself: %w", p.server.Err())
 	}
 	return errors.Join(failed, os.Remove(ready), p.stop())
 }

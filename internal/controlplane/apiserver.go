@@ -29,6 +29,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"assay.bench/internal/controlplane/coreapi"
+	"assay.bench/internal/controlplane/statedir"
 )
 
 // stopGrace is how long open watches may take to end when the server stops.
@@ -41,7 +42,7 @@ type apiServer struct {
 }
 
 // newAPIServer builds the API server: CustomResourceDefinitions, and the built-in kinds of coreapi.
-func newAPIServer(socket string, l net.Listener, id *identity, now func() time.Time) (*apiServer, error) {
+func newAPIServer(socket string, l net.Listener, id *statedir.Identity, now func() time.Time) (*apiServer, error) {
 	guard := &coreapi.NamespaceGuard{}
 	c := genericserver.NewRecommendedConfig(apiserver.Codecs)
 	if err := serve(&c.Config, l, id, now()); err != nil {
@@ -86,8 +87,8 @@ func newAPIServer(socket string, l net.Listener, id *identity, now func() time.T
 
 // serve sets up TLS on the listener, and the client configuration of the server itself. The library's own way to the
 // latter makes two RSA keys at each start, which takes up to a second.
-func serve(c *genericserver.Config, l net.Listener, id *identity, now time.Time) error {
-	cert, key, err := id.servingCert(now)
+func serve(c *genericserver.Config, l net.Listener, id *statedir.Identity, now time.Time) error {
+	cert, key, err := id.ServingCert(now)
 	if err != nil {
 		return err
 	}

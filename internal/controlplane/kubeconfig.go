@@ -8,6 +8,8 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"assay.bench/internal/controlplane/statedir"
 )
 
 // contextName names cluster, user and context in the kubeconfig.
@@ -15,7 +17,7 @@ const contextName = "assay"
 
 // writeKubeconfig writes the kubeconfig, unless the existing one still leads here: what its user changed, such as the
 // namespace of the context, is then kept.
-func writeKubeconfig(dir, server string, id *identity) (string, error) {
+func writeKubeconfig(dir, server string, id *statedir.Identity) (string, error) {
 	path := filepath.Join(dir, kubeconfigFile)
 	if leadsTo(path, server, id) {
 		return path, os.Chmod(path, 0o600)
@@ -29,13 +31,13 @@ func writeKubeconfig(dir, server string, id *identity) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := writeFile(path, text); err != nil {
+	if err := statedir.WriteFile(path, text); err != nil {
 		return "", fmt.Errorf("kubeconfig: %w", err)
 	}
 	return path, nil
 }
 
-func leadsTo(path, server string, id *identity) bool {
+func leadsTo(path, server string, id *statedir.Identity) bool {
 	c, err := clientcmd.LoadFromFile(path)
 	if err != nil {
 		return false

@@ -23,6 +23,7 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"assay.bench/config/crd"
+	"assay.bench/internal/controlplane/statedir"
 )
 
 // undoTimeout is how long the parts of a server that did not start may take to end.
@@ -42,6 +43,9 @@ type Options struct {
 	// Now is the wall clock; nil means time.Now.
 	Now func() time.Time
 }
+
+// InUseError says that another process holds the state folder. Nothing of that process was touched.
+type InUseError = statedir.InUseError
 
 // Server is a running control plane.
 type Server struct {
@@ -71,10 +75,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if err := prepareStateDir(o.StateDir); err != nil {
+	if err := statedir.Prepare(o.StateDir); err != nil {
 		return nil, err
 	}
-	held, err := lock(o.StateDir, o.Now())
+	held, err := statedir.Lock(o.StateDir, o.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +93,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context, o Options) error {
-	id, err := loadIdentity(o.StateDir, o.Now())
+	id, err := statedir.LoadIdentity(o.StateDir, o.Now())
 	if err != nil {
 		return err
 	}
@@ -98,7 +102,7 @@ func (s *Server) start(ctx context.Context, o Options) error {
 		return err
 	}
 	if id.Port != port {
-		if err := id.store(o.StateDir); err != nil {
+		if err := id.Store(o.StateDir); err != nil {
 			return fmt.Errorf("identity: %w", err)
 		}
 	}

@@ -5,8 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+
+	"assay.bench/internal/controlplane/statedir"
+)
+
+// Names in the state folder, beside those of statedir.
+const (
+	kubeconfigFile = "kubeconfig"
+	etcdFolder     = "etcd"
+	socketFile     = "etcd.sock"
 )
 
 // maxSocketPath is the longest path of a unix socket on every system that we build for (macOS has 104 bytes with the
@@ -36,5 +46,17 @@ func socketPath(stateDir, tempDir string) (path, folder string, err error) {
 	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", "", fmt.Errorf("folder for the socket: %w", err)
 	}
-	return path, folder, private(folder)
+	return path, folder, statedir.Private(folder)
+}
+
+// listen opens the port of the last start or, when that is taken, any other one.
+func listen(port int) (net.Listener, int, error) {
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err != nil && port != 0 {
+		l, err = net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("API server: %w; the loopback address must be up", err)
+	}
+	return l, l.Addr().(*net.TCPAddr).Port, nil
 }

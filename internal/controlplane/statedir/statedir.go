@@ -1,4 +1,6 @@
-package controlplane
+// Package statedir keeps the folder that outlives a control plane: who holds it, whose it is, and the identity that
+// makes a kubeconfig stay valid over restarts.
+package statedir
 
 import (
 	"encoding/json"
@@ -13,13 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Names in the state folder. Each is for its owner only.
+// Names in the state folder. Each file is for its owner only.
 const (
-	lockFile       = "lock"
-	identityFile   = "identity.json"
-	kubeconfigFile = "kubeconfig"
-	etcdFolder     = "etcd"
-	socketFile     = "etcd.sock"
+	lockFile     = "lock"
+	identityFile = "identity.json"
 )
 
 // InUseError says that another process holds the state folder. Nothing of that process was touched.
@@ -41,19 +40,19 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("state folder %s is held by %s; end that process first, or use another folder", e.StateDir, holder)
 }
 
-// prepareStateDir makes the folder, or checks that an existing one is ours and closed to others.
-func prepareStateDir(dir string) error {
+// Prepare makes the folder with mode 0700, or checks that an existing one is ours and closed to others.
+func Prepare(dir string) error {
 	if !filepath.IsAbs(dir) {
 		return fmt.Errorf("state folder %q: use an absolute path", dir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w; use a folder on local disk that you may write to", err)
 	}
-	return private(dir)
+	return Private(dir)
 }
 
-// private checks that a folder belongs to this user and that nobody else may look into it.
-func private(dir string) error {
+// Private checks that a folder belongs to this user and that nobody else may look into it.
+func Private(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return fmt.Errorf("state folder: %w", err)
@@ -78,9 +77,9 @@ type holder struct {
 	Since time.Time `json:"since"`
 }
 
-// lock takes the state folder for this process. The kernel lets go of it when the file is closed or the process ends,
+// Lock takes the state folder for this process, or returns *InUseError at once. The kernel lets go of it when the file is closed or the process ends,
 // however it ends; so the file must stay reachable, or the garbage collector closes it.
-func lock(dir string, now time.Time) (*os.File, error) {
+func Lock(dir string, now time.Time) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
@@ -126,8 +125,9 @@ func readHolder(f *os.File, dir string) error {
 	return &InUseError{StateDir: dir, Host: h.Host, PID: h.PID, Since: h.Since}
 }
 
-// writeFile replaces a file of the state folder as a whole: after a crash it is the old one or the new one.
-func writeFile(path string, content []byte) error {
+// WriteFile replaces a file of the state folder as a whole: after a crash it is the old one or the new one. Its mode
+// is 0600.
+func WriteFile(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err

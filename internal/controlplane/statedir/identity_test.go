@@ -1,11 +1,9 @@
-package controlplane
+package statedir
 
 import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,22 +12,22 @@ import (
 func TestIdentity(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	dir := t.TempDir()
-	id, err := loadIdentity(dir, now)
+	id, err := LoadIdentity(dir, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(id.Token) < 50 {
 		t.Errorf("the token %q can be guessed", id.Token)
 	}
-	if err := id.store(dir); err != nil {
+	if err := id.Store(dir); err != nil {
 		t.Fatal(err)
 	}
 	later := now.Add(5 * 365 * 24 * time.Hour)
-	again, err := loadIdentity(dir, later)
+	again, err := LoadIdentity(dir, later)
 	if err != nil || again.Token != id.Token {
 		t.Fatalf("the identity changed: %v", err)
 	}
-	cert, key, err := again.servingCert(later)
+	cert, key, err := again.ServingCert(later)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,13 +62,9 @@ func FuzzIdentity(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, identityFile), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		id, err := loadIdentity(dir, now)
+		id, err := parseIdentity(text)
 		if err == nil {
-			_, _, err = id.servingCert(now)
+			_, _, err = id.ServingCert(now)
 		}
 		if err != nil && !strings.Contains(err.Error(), identityFile) {
 			t.Errorf("the message does not name the file: %v", err)

@@ -1,4 +1,4 @@
-package controlplane
+package statedir
 
 import (
 	"crypto/ecdsa"
@@ -21,8 +21,8 @@ import (
 // lifetime of the certificates. Whoever can read the key can do everything anyway, so expiry protects nothing.
 const lifetime = 10 * 365 * 24 * time.Hour
 
-// identity is what makes a kubeconfig stay valid over restarts.
-type identity struct {
+// Identity is what makes a kubeconfig stay valid over restarts.
+type Identity struct {
 	// CACert and CAKey sign the serving certificate of each start; PEM.
 	CACert, CAKey []byte
 	// Token of the one user.
@@ -31,32 +31,36 @@ type identity struct {
 	Port int
 }
 
-// loadIdentity reads the identity of a state folder, or makes a new one.
-func loadIdentity(dir string, now time.Time) (*identity, error) {
-	path := filepath.Join(dir, identityFile)
-	text, err := os.ReadFile(path)
+// LoadIdentity reads the identity of a state folder, or makes a new one, which Store has to keep.
+func LoadIdentity(dir string, now time.Time) (*Identity, error) {
+	text, err := os.ReadFile(filepath.Join(dir, identityFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return newIdentity(now)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
 	}
-	id := &identity{}
+	return parseIdentity(text)
+}
+
+func parseIdentity(text []byte) (*Identity, error) {
+	id := &Identity{}
 	if err := json.Unmarshal(text, id); err != nil {
-		return nil, fmt.Errorf("%s: %w; remove the file to get a new identity, existing kubeconfigs then stop working", path, err)
+		return nil, fmt.Errorf("%s: %w; remove the file to get a new identity, existing kubeconfigs then stop working", identityFile, err)
 	}
 	return id, nil
 }
 
-func (id *identity) store(dir string) error {
+// Store keeps the identity in a state folder.
+func (id *Identity) Store(dir string) error {
 	text, err := json.Marshal(id)
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, identityFile), text)
+	return WriteFile(filepath.Join(dir, identityFile), text)
 }
 
-func newIdentity(now time.Time) (*identity, error) {
+func newIdentity(now time.Time) (*Identity, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -72,11 +76,11 @@ func newIdentity(now time.Time) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &identity{CACert: encodeCert(der), CAKey: keyPEM, Token: rand.Text() + rand.Text()}, nil
+	return &Identity{CACert: encodeCert(der), CAKey: keyPEM, Token: rand.Text() + rand.Text()}, nil
 }
 
-// servingCert signs a new certificate for the loopback addresses; PEM.
-func (id *identity) servingCert(now time.Time) (cert, key []byte, err error) {
+// ServingCert signs a new certificate for the loopback addresses; PEM.
+func (id *Identity) ServingCert(now time.Time) (cert, key []byte, err error) {
 	caBlock, _ := pem.Decode(id.CACert)
 	keyBlock, _ := pem.Decode(id.CAKey)
 	if caBlock == nil || keyBlock == nil {
@@ -128,16 +132,4 @@ func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
-}
-
-// listen opens the port of the last start or, when that is taken, any other one.
-func listen(port int) (net.Listener, int, error) {
-	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
-	if err != nil && port != 0 {
-		l, err = net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("API server: %w; the loopback address must be up", err)
-	}
-	return l, l.Addr().(*net.TCPAddr).Port, nil
 }
