@@ -39,7 +39,7 @@ func mayStart(p *pass) bool {
 	if !wantsRun(p.bm) {
 		return true
 	}
-	for _, way := range []func(*pass) (clear bool){
+	for _, way := range []func(*pass) (free bool){
 		notSuspended,
 		siteIsThere,
 		siteAdmitsUs,

@@ -1,6 +1,7 @@
 package benchmark
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -56,9 +57,7 @@ func TestDecideIsStable(t *testing.T) {
 func states(t *testing.T) map[string]state {
 	all := map[string]state{}
 	for _, group := range []map[string]state{startStates(), runStates(), stopStates(), endStates(t), deletionStates()} {
-		for name, s := range group {
-			all[name] = s
-		}
+		maps.Copy(all, group)
 	}
 	return all
 }

@@ -2,6 +2,7 @@ package benchmark
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -57,12 +58,8 @@ func endStates(t *testing.T) map[string]state {
 			},
 		},
 	}
-	for name, e := range outcomes(t, fast, slow) {
-		all[name] = e
-	}
-	for name, e := range afterStates() {
-		all[name] = e
-	}
+	maps.Copy(all, outcomes(t, fast, slow))
+	maps.Copy(all, afterStates())
 	return all
 }
 

@@ -44,7 +44,7 @@ type RankEvidence struct {
 
 // reader reads a run directory and keeps the first error.
 type reader struct {
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // the one call of readEvidence, which it does not outlive
 	files slurmbridge.Files
 	err   error
 }

@@ -71,9 +71,7 @@ func (k *Kind) Observe(ctx context.Context, bm *v1alpha1.Benchmark) (World, erro
 	}
 	w.Site = site
 	door, err := k.deps.Doors.Door(bm.Namespace, string(bm.Spec.Site))
-	if err != nil {
-		w.Closed = err.Error()
-	}
+	w.Closed = reconcile.Words(err)
 	if wantsRun(bm) {
 		return w, k.observeStart(ctx, bm, door, &w)
 	}
@@ -89,9 +87,7 @@ func (k *Kind) Observe(ctx context.Context, bm *v1alpha1.Benchmark) (World, erro
 	}
 	if w.Closed == "" {
 		w.Evidence, w.Written, err = readEvidence(ctx, door.Files, bm, w.Jobs)
-		if err != nil {
-			w.Silent = err.Error()
-		}
+		w.Silent = reconcile.Words(err)
 	}
 	w.Secrets, err = k.secrets(ctx, bm)
 	return w, err
@@ -126,8 +122,7 @@ func (k *Kind) observeStart(ctx context.Context, bm *v1alpha1.Benchmark, door sl
 		return nil
 	}
 	w.Start.Run, w.Start.Directory, err = freeRun(ctx, door, bm)
-	if err != nil {
-		w.Silent = err.Error()
+	if w.Silent = reconcile.Words(err); w.Silent != "" {
 		return nil
 	}
 	w.Taken, err = k.taken(ctx, bm, &v1alpha1.RunStatus{Name: w.Start.Run})

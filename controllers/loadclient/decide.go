@@ -31,19 +31,20 @@ type pass struct {
 	// job is the newest of the client's jobs, and entry what it says of the client; nil for nothing.
 	job   *v1alpha1.SlurmJob
 	entry *v1alpha1.ComponentStatus
-	out   Decision
+	// wantsRun says that the LoadClient needs a job of its own.
+	wantsRun bool
+	out      Decision
 }
 
 // Decide goes through the steps of a LoadClient's life. Each looks at one thing and says whether the next may follow.
 func (k *Kind) Decide(c *v1alpha1.LoadClient, seen World, now time.Time) Decision {
-	p := &pass{c: c, seen: seen}
+	p := &pass{c: c, seen: seen, wantsRun: wantsRun(c, seen.Jobs)} // asked before the generation is noted
 	p.cond = reconcile.Conditions{List: &c.Status.Conditions, Generation: c.Generation, Now: now}
-	wants := wantsRun(c, seen.Jobs) // asked before the generation is noted
 	c.Status.ObservedGeneration = c.Generation
 	c.Status.Mode, c.Status.Target = mode(c), target(c)
 	for _, step := range []func(*pass) bool{
-		alive, // or its job goes, and then it goes
-		func(p *pass) bool { return !wants || start(p) }, // a run of its own is wanted
+		alive,      // or its job goes, and then it goes
+		begun,      // or a run of its own is wanted, and started
 		told,       // what the jobs say is copied
 		underWay,   // or it is Complete, and stays so
 		hasEnded,   // or the load has ended: what was measured tells how
@@ -97,6 +98,14 @@ func alive(p *pass) bool {
 	p.waits(rundir.PhaseDraining, v1alpha1.ReasonDeleting, "waits until its job is gone")
 	p.out.After = reconcile.RemovalPause(p.seen.Children)
 	return false
+}
+
+// begun starts a run of the LoadClient's own where one is wanted.
+func begun(p *pass) bool {
+	if p.wantsRun {
+		start(p)
+	}
+	return !p.wantsRun
 }
 
 // told copies what the newest job says.

@@ -3,6 +3,7 @@ package loadclient
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -196,9 +197,7 @@ type state struct {
 func states(t *testing.T) map[string]state {
 	all := startStates()
 	for _, more := range []map[string]state{jobStates(), endStates(t), afterStates(t), deletionStates()} {
-		for name, s := range more {
-			all[name] = s
-		}
+		maps.Copy(all, more)
 	}
 	return all
 }

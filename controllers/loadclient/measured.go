@@ -87,10 +87,7 @@ func (m *Measured) read(ctx context.Context, files slurmbridge.Files, attempt, c
 	if err != nil {
 		return fmt.Errorf("read %s: %w", planPath, err)
 	}
-	plan, err := rundir.ParsePlan(found[planPath])
-	if err != nil {
-		return nil // nothing was started from a plan that is missing or not whole
-	}
+	plan := wholePlan(found[planPath])
 	for _, c := range plan.Clients {
 		if c.Name != client {
 			continue
@@ -104,6 +101,15 @@ func (m *Measured) read(ctx context.Context, files slurmbridge.Files, attempt, c
 		return m.readEnds(ctx, files, attempt, c)
 	}
 	return nil
+}
+
+// wholePlan reads plan.json. Nothing was started from one that is missing or not whole: it names no client.
+func wholePlan(b []byte) *rundir.Plan {
+	plan, err := rundir.ParsePlan(b)
+	if err != nil {
+		return &rundir.Plan{}
+	}
+	return plan
 }
 
 // readRepeat reads the results of all ranks in one round trip. A file that is not whole counts as missing.

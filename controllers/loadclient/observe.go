@@ -66,9 +66,7 @@ func (k *Kind) Observe(ctx context.Context, c *v1alpha1.LoadClient) (World, erro
 	if err != nil || !loadOver(c, &w) || reconcile.IsComplete(c.Status.Conditions) {
 		return w, err
 	}
-	if err := k.observeMeasured(ctx, c, &w); err != nil {
-		w.Silent = err.Error()
-	}
+	w.Silent = reconcile.Words(k.observeMeasured(ctx, c, &w))
 	return w, nil
 }
 
@@ -175,8 +173,7 @@ func (k *Kind) observeSite(ctx context.Context, c *v1alpha1.LoadClient, w *World
 	}
 	w.Site = &site
 	door, err := k.deps.Doors.Door(c.Namespace, string(c.Spec.Site))
-	if err != nil {
-		w.Closed = err.Error()
+	if w.Closed = reconcile.Words(err); w.Closed != "" {
 		return nil
 	}
 	return k.start(ctx, c, door, w)
@@ -190,8 +187,7 @@ func (k *Kind) start(ctx context.Context, c *v1alpha1.LoadClient, door slurmbrid
 	run, err := reconcile.FirstFree(ctx, rundir.RunNames(c.Generation), func(run string) string {
 		return at(run) + "/" + rundir.RecordFile
 	}, door.Files.Read)
-	if err != nil {
-		w.Closed = err.Error()
+	if w.Closed = reconcile.Words(err); w.Closed != "" {
 		return nil
 	}
 	if run != "" {

@@ -33,10 +33,10 @@ func wantsRun(c *v1alpha1.LoadClient, jobs []*v1alpha1.SlurmJob) bool {
 }
 
 // start makes the job of a LoadClient of its own, or says what is in its way. The job itself is the stored intent.
-func start(p *pass) bool {
+func start(p *pass) {
 	s := &p.c.Status
 	s.Job, s.Repeat, s.Repeats, s.Live, s.Results = "", 0, "", nil, nil
-	for _, way := range []func(*pass) (clear bool){
+	for _, way := range []func(*pass) (free bool){
 		notSuspended,
 		siteIsNamed,
 		siteIsThere,
@@ -48,7 +48,7 @@ func start(p *pass) bool {
 		nameIsFree,
 	} {
 		if !way(p) {
-			return false
+			return
 		}
 	}
 	p.do(
@@ -58,7 +58,6 @@ func start(p *pass) bool {
 	)
 	p.unfinished("the load has not begun")
 	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, "makes its SlurmJob")
-	return false
 }
 
 func notSuspended(p *pass) bool {

@@ -3,6 +3,7 @@ package service
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -144,9 +145,7 @@ type state struct {
 func states() map[string]state {
 	all := startStates()
 	for _, more := range []map[string]state{jobStates(), endStates(), deletionStates()} {
-		for name, s := range more {
-			all[name] = s
-		}
+		maps.Copy(all, more)
 	}
 	return all
 }

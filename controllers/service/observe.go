@@ -128,8 +128,7 @@ func (k *Kind) observeStart(ctx context.Context, s *v1alpha1.Service, w *World) 
 	}
 	w.Site = &site
 	door, err := k.deps.Doors.Door(s.Namespace, string(s.Spec.Site))
-	if err != nil {
-		w.Closed = err.Error()
+	if w.Closed = reconcile.Words(err); w.Closed != "" {
 		return nil
 	}
 	return k.start(ctx, s, door, w)
@@ -143,8 +142,7 @@ func (k *Kind) start(ctx context.Context, s *v1alpha1.Service, door slurmbridge.
 	run, err := reconcile.FirstFree(ctx, rundir.RunNames(s.Generation), func(run string) string {
 		return at(run) + "/" + rundir.RecordFile
 	}, door.Files.Read)
-	if err != nil {
-		w.Closed = err.Error()
+	if w.Closed = reconcile.Words(err); w.Closed != "" {
 		return nil
 	}
 	if run != "" {

@@ -55,7 +55,16 @@ func (m memory) Door(_, name string) (slurmbridge.Door, error) {
 	return slurmbridge.Door{Files: m, WorkDir: "/work", Origin: "o"}, nil
 }
 
-func TestOwnJob(t *testing.T) {
+// rig is a controller on a fake API server and a run directory in memory.
+type rig struct {
+	t          *testing.T
+	api        client.Client
+	files      memory
+	controller *reconcile.Controller[*v1alpha1.Service, v1alpha1.ServiceStatus, World]
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -65,77 +74,94 @@ func TestOwnJob(t *testing.T) {
 	api := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.Service{}).
 		WithObjects(own(), &v1alpha1.Site{ObjectMeta: metav1.ObjectMeta{Name: "here", Namespace: "ns"}}).Build()
 	files, clock := memory{}, func() time.Time { return now }
-	c := &reconcile.Controller[*v1alpha1.Service, v1alpha1.ServiceStatus, World]{
+	return &rig{t: t, api: api, files: files, controller: &reconcile.Controller[*v1alpha1.Service, v1alpha1.ServiceStatus, World]{
 		Kind:   newKind(api, api, Deps{Doors: files, Random: rand.NewChaCha8([32]byte{1}), Now: clock}),
 		Client: api, Events: events.NewFakeRecorder(100), Owner: fieldOwner, Now: clock,
-	}
-	pass := func() {
-		t.Helper()
-		if _, err := c.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "ns", Name: "sim"}}); err != nil {
-			t.Fatal(err)
+	}}
+}
+
+func (r *rig) passes(n int) {
+	r.t.Helper()
+	for range n {
+		if _, err := r.controller.Reconcile(r.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "ns", Name: "sim"}}); err != nil {
+			r.t.Fatal(err)
 		}
 	}
-	for range 3 { // the finalizer, the job, and once more
-		pass()
+}
+
+func (r *rig) get(name string, o client.Object) error {
+	return r.api.Get(r.t.Context(), types.NamespacedName{Namespace: "ns", Name: name}, o)
+}
+
+func (r *rig) jobs() []v1alpha1.SlurmJob {
+	r.t.Helper()
+	var list v1alpha1.SlurmJobList
+	if err := r.api.List(r.t.Context(), &list); err != nil {
+		r.t.Fatal(err)
 	}
-	var job v1alpha1.SlurmJob
-	if err := api.Get(t.Context(), types.NamespacedName{Namespace: "ns", Name: "bsvc-sim-g3"}, &job); err != nil {
-		t.Fatal(err)
+	return list.Items
+}
+
+func TestOwnJob(t *testing.T) {
+	r := newRig(t)
+	r.passes(3) // the finalizer, the job, and once more
+	jobs := r.jobs()
+	if len(jobs) != 1 || jobs[0].Name != "bsvc-sim-g3" || jobs[0].Spec.Run.Seed <= 0 {
+		t.Fatalf("jobs %+v", jobs)
 	}
 	want := v1alpha1.JobRun{
 		Owner: "service.sim", Name: "g3", FirstRepeat: 1, Repeats: v1alpha1.Repeats{Count: 1, Restart: "None"},
-		IdleTimeout: "15m", KeepServices: true, Seed: job.Spec.Run.Seed,
+		IdleTimeout: "15m", KeepServices: true, Seed: jobs[0].Spec.Run.Seed,
 	}
-	if diff := cmp.Diff(want, job.Spec.Run); diff != "" || job.Spec.Run.Seed <= 0 {
+	if diff := cmp.Diff(want, jobs[0].Spec.Run); diff != "" {
 		t.Errorf("run (-want +got):\n%s", diff)
 	}
-	var jobs v1alpha1.SlurmJobList
-	if err := api.List(t.Context(), &jobs); err != nil || len(jobs.Items) != 1 {
-		t.Errorf("%d jobs, %v", len(jobs.Items), err)
-	}
-	if _, ok := files["/work/o/ns/service.sim/g3/run.json"]; !ok {
+	if _, ok := r.files["/work/o/ns/service.sim/g3/run.json"]; !ok {
 		t.Error("the run is not recorded")
 	}
-	if err := api.Get(t.Context(), types.NamespacedName{Namespace: "ns", Name: "sim-g3"}, &corev1.Secret{}); err != nil {
+	if err := r.get("sim-g3", &corev1.Secret{}); err != nil {
 		t.Error(err)
 	}
+}
 
-	// Another spec: the former job and credential go, and a job with a new name comes.
+// TestAnotherSpec replaces the job and the credential, and the new run has a folder of its own.
+func TestAnotherSpec(t *testing.T) {
+	r := newRig(t)
+	r.passes(3)
+	former := r.jobs()[0]
 	var s v1alpha1.Service
-	get := func() error { return api.Get(t.Context(), types.NamespacedName{Namespace: "ns", Name: "sim"}, &s) }
-	if err := get(); err != nil {
+	if err := r.get("sim", &s); err != nil {
 		t.Fatal(err)
 	}
 	s.Spec.IdleTimeout = "1m"
-	if err := api.Update(t.Context(), &s); err != nil {
+	if err := r.api.Update(t.Context(), &s); err != nil {
 		t.Fatal(err)
 	}
-	for range 4 {
-		pass()
+	r.passes(4)
+	jobs := r.jobs()
+	if len(jobs) != 1 || jobs[0].Spec.Run.IdleTimeout != "1m" || jobs[0].Spec.Run.Name == former.Spec.Run.Name {
+		t.Errorf("jobs %+v", jobs)
 	}
-	if err := api.List(t.Context(), &jobs); err != nil || len(jobs.Items) != 1 || jobs.Items[0].Spec.Run.IdleTimeout != "1m" || jobs.Items[0].Name == job.Name {
-		t.Errorf("jobs after a change: %+v, %v", jobs.Items, err)
-	}
+}
 
-	// Deleted: nothing stays.
-	if err := get(); err != nil {
+func TestDeletionLeavesNothing(t *testing.T) {
+	r := newRig(t)
+	r.passes(3)
+	var s v1alpha1.Service
+	if err := r.get("sim", &s); err != nil {
 		t.Fatal(err)
 	}
-	if err := api.Delete(t.Context(), &s); err != nil {
+	if err := r.api.Delete(t.Context(), &s); err != nil {
 		t.Fatal(err)
 	}
-	for range 4 {
-		pass()
-	}
-	if err := get(); !apierrors.IsNotFound(err) {
+	r.passes(4)
+	if err := r.get("sim", &s); !apierrors.IsNotFound(err) {
 		t.Errorf("the Service is still there: %v", err)
 	}
-	for _, list := range []client.ObjectList{&v1alpha1.SlurmJobList{}, &corev1.SecretList{}} {
-		if err := api.List(t.Context(), list); err != nil {
-			t.Fatal(err)
-		}
-		if items, err := runtime.DefaultUnstructuredConverter.ToUnstructured(list); err != nil || items["items"] != nil && len(items["items"].([]any)) > 0 {
-			t.Errorf("left behind: %v, %v", items["items"], err)
-		}
+	if err := r.get("sim-g3", &corev1.Secret{}); !apierrors.IsNotFound(err) {
+		t.Errorf("its credential is still there: %v", err)
+	}
+	if jobs := r.jobs(); len(jobs) > 0 {
+		t.Errorf("its jobs are still there: %+v", jobs)
 	}
 }

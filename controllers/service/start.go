@@ -19,7 +19,7 @@ const maxName = 63
 // that exists is followed, whatever its run is called.
 func start(p *pass) {
 	p.s.Status.Job, p.s.Status.Endpoint, p.s.Status.Repeat = "", "", 0
-	for _, way := range []func(*pass) (clear bool){
+	for _, way := range []func(*pass) (free bool){
 		notSuspended,
 		siteIsNamed,
 		siteIsThere,
