@@ -21,6 +21,9 @@ func (p *pass) result() (results.Result, []byte, error) {
 	}
 	e := p.seen.Evidence
 	in := results.Input{Head: p.head(), Clients: clientInputs(p.bm, e), SLOs: slos, Checks: checks(e), Failure: p.failure()}
+	if p.view.stop != nil && in.Failure == nil { // a failure says why the jobs were stopped
+		in.Head.Warnings = append(in.Head.Warnings, p.view.stop.message)
+	}
 	r, err := results.Build(in)
 	if err != nil {
 		// A whole file with a broken histogram: nothing that was measured can be trusted, and the result says so.
@@ -57,9 +60,6 @@ func (p *pass) head() results.Result {
 	}
 	for _, job := range e.Jobs {
 		out.Warnings = append(out.Warnings, job.Broken...)
-	}
-	if p.view.stop != nil {
-		out.Warnings = append(out.Warnings, p.view.stop.message)
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -61,13 +62,15 @@ func attach(ctx context.Context, o *OS, root, digits string) error {
 	if folder.Info.Kind != state.KindRun || len(folder.Info.Benchmarks) == 0 {
 		return usage(fmt.Errorf("%s is a standing control plane: use export KUBECONFIG=%s", folder.Short(), shellQuote(folder.Kubeconfig())))
 	}
+	signals := make(chan os.Signal, 4)
+	defer o.Notify(signals, endSignals()...)()
 	p, err := openPlane(ctx, o, folder)
 	if err != nil {
 		return err
 	}
 	s := &session{
-		o: o, plane: p, output: output{path: folder.Info.Output}, format: formatText,
-		names: folder.Info.Benchmarks, progress: newProgress(o),
+		o: o, plane: p, output: output{path: folder.Info.Output, made: []string{folder.Info.Output}}, format: formatText,
+		names: folder.Info.Benchmarks, progress: newProgress(o), signals: signals,
 	}
 	s.progress.say("assay: attached to %s", folder.Short())
 	return s.finish(ctx)

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"assay.bench/slurmbridge"
 )
 
 // stageNode puts the assay-node program below a work folder on this host, under its SHA-256, so that a job goes on with
@@ -23,14 +25,14 @@ func stageNode(o *OS, workDir string) (string, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() == int64(len(program)) {
 		return path, nil
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("stage assay-node: %w", err)
+		return "", unstaged(err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("stage assay-node: %w", err)
+		return "", unstaged(err)
 	}
 	fresh, err := os.CreateTemp(dir, ".assay-node-*")
 	if err != nil {
-		return "", fmt.Errorf("stage assay-node: %w", err)
+		return "", unstaged(err)
 	}
 	_, writeErr := fresh.Write(program)
 	err = errors.Join(writeErr, fresh.Chmod(0o700), fresh.Close())
@@ -38,7 +40,13 @@ func stageNode(o *OS, workDir string) (string, error) {
 		err = os.Rename(fresh.Name(), path)
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("stage assay-node: %w", err), os.Remove(fresh.Name()))
+		_ = os.Remove(fresh.Name()) // what failed before counts
+		return "", unstaged(err)
 	}
 	return path, nil
+}
+
+// unstaged says that the work folder does not take assay-node.
+func unstaged(err error) error {
+	return fmt.Errorf("%w: assay-node cannot be put there: %w", slurmbridge.ErrWorkDir, err)
 }

@@ -1,14 +1,18 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"assay.bench/api/v1alpha1"
@@ -83,39 +87,70 @@ func applyOrder(objects []recipe.Object) []recipe.Object {
 // check makes the API server look at every object without storing it, and finds what it cannot see. Every error has a
 // position; all of them are returned together.
 func check(ctx context.Context, c client.Client, objects []recipe.Object) error {
-	var problems []error
+	var problems []*recipe.Error
 	for _, o := range applyOrder(objects) {
-		err := c.Create(ctx, o.DeepCopy(), client.DryRunAll, client.FieldOwner(fieldOwner), client.FieldValidation("Strict"))
-		if err == nil || ignorable(err) {
-			continue
+		u := o.DeepCopy()
+		if inRecipe(objects, "Namespace", u.GetNamespace()) {
+			u.SetNamespace(defaultNamespace) // its own is made with it
 		}
-		problems = append(problems, asErrors(o.Explain(err))...)
+		err := c.Create(ctx, u, client.DryRunAll, client.FieldOwner(fieldOwner), client.FieldValidation("Strict"))
+		switch {
+		case err == nil || apierrors.IsAlreadyExists(err):
+		case apierrors.IsNotFound(err):
+			problems = append(problems, o.At("metadata.namespace", fmt.Sprintf("there is no namespace %q: add it to the recipe, as an object of kind Namespace", u.GetNamespace())))
+		default:
+			problems = append(problems, o.Explain(err)...)
+		}
 	}
-	if len(problems) == 0 {
-		problems = checkBenchmarks(objects)
-	}
-	if len(problems) > 0 {
-		return usage(errors.Join(problems...))
-	}
-	return nil
+	return asError(precise(problems, checkBenchmarks(objects)))
 }
 
-// ignorable errors of a trial creation: the object is there already, or its namespace is in the same recipe.
-func ignorable(err error) bool {
-	return client.IgnoreAlreadyExists(err) == nil || client.IgnoreNotFound(err) == nil
+// inRecipe says whether an object without a namespace is in the recipe.
+func inRecipe(objects []recipe.Object, kind, name string) bool {
+	return slices.ContainsFunc(objects, func(o recipe.Object) bool { return o.GetKind() == kind && o.GetName() == name })
 }
 
-func asErrors(list []*recipe.Error) []error {
-	out := make([]error, len(list))
-	for i, e := range list {
-		out[i] = e
+// precise joins what the API server found with what we found: where the server found something, ours only say which
+// item of a list it means. The rest of ours may follow from what the server found.
+func precise(server, ours []*recipe.Error) []*recipe.Error {
+	if len(server) == 0 {
+		return ours
+	}
+	item := func(list, e *recipe.Error) bool {
+		return list.Path != "" && e.File == list.File && strings.HasPrefix(e.Path, list.Path+"[")
+	}
+	out := slices.DeleteFunc(slices.Clone(server), func(e *recipe.Error) bool {
+		return slices.ContainsFunc(ours, func(o *recipe.Error) bool { return item(e, o) })
+	})
+	for _, o := range ours {
+		if slices.ContainsFunc(server, func(e *recipe.Error) bool { return item(e, o) }) {
+			out = append(out, o)
+		}
 	}
 	return out
 }
 
+// asError makes one error of many, a line each, in the order of the files.
+func asError(list []*recipe.Error) error {
+	if len(list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b *recipe.Error) int {
+		if a.File != b.File {
+			return 0
+		}
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	out := make([]error, len(list))
+	for i, e := range list {
+		out[i] = e
+	}
+	return usage(errors.Join(out...))
+}
+
 // checkBenchmarks finds what admission cannot see.
-func checkBenchmarks(objects []recipe.Object) []error {
-	var problems []error
+func checkBenchmarks(objects []recipe.Object) []*recipe.Error {
+	var problems []*recipe.Error
 	for _, o := range objects {
 		bm, err := benchmarkOf(o)
 		if err != nil || bm == nil {
@@ -126,10 +161,48 @@ func checkBenchmarks(objects []recipe.Object) []error {
 			continue // the Site may be in the cluster
 		}
 		for _, problem := range plan.Check(bm, site) {
-			problems = append(problems, asErrors(o.Explain(problem))...)
+			problems = append(problems, o.Explain(problem)...)
 		}
 	}
 	return problems
+}
+
+// accept checks every object and stores all of them, or none.
+func (p *plane) accept(ctx context.Context, objects []recipe.Object) error {
+	if err := check(ctx, p.client, objects); err != nil {
+		return err
+	}
+	if err := checkSites(ctx, p.client, objects); err != nil {
+		return err
+	}
+	namespaces := slices.DeleteFunc(slices.Clone(objects), func(o recipe.Object) bool { return o.GetKind() != "Namespace" })
+	if err := apply(ctx, p.client, namespaces); err != nil {
+		return err
+	}
+	if err := p.ensureLocalSite(ctx, objects); err != nil {
+		return err
+	}
+	return apply(ctx, p.client, objects)
+}
+
+// checkSites finds benchmarks whose Site is neither in the recipe nor on the control plane, before any of them waits.
+func checkSites(ctx context.Context, c client.Client, objects []recipe.Object) error {
+	var problems []*recipe.Error
+	for _, o := range objects {
+		bm, err := benchmarkOf(o)
+		if err != nil || bm == nil || string(bm.Spec.Site) == localSite || siteOf(objects, bm) != nil {
+			continue
+		}
+		err = c.Get(ctx, types.NamespacedName{Namespace: bm.Namespace, Name: string(bm.Spec.Site)}, &v1alpha1.Site{})
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("look for the Site %s: %w", bm.Spec.Site, err)
+		}
+		if err != nil {
+			problems = append(problems, o.At("spec.site", fmt.Sprintf("there is no Site %q in namespace %s: add it to the recipe, or use %q for this machine",
+				bm.Spec.Site, bm.Namespace, localSite)))
+		}
+	}
+	return asError(problems)
 }
 
 // benchmarkOf converts an object, or returns nil when it is something else.
@@ -165,7 +238,7 @@ func apply(ctx context.Context, c client.Client, objects []recipe.Object) error 
 		u.SetManagedFields(nil)
 		err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(fieldOwner), client.ForceOwnership)
 		if err != nil {
-			return usage(errors.Join(asErrors(o.Explain(err))...))
+			return asError(o.Explain(err))
 		}
 	}
 	return nil

@@ -32,7 +32,7 @@ type plane struct {
 	log      io.Closer
 	server   *controlplane.Server
 	registry *site.Registry
-	// cancel ends the controllers, which then close ended; failed gets why they ended by themselves.
+	// cancel ends the controllers, which then close ended; failed gets why they, or the API server, cannot go on.
 	cancel context.CancelFunc
 	ended  chan struct{}
 	failed chan error
@@ -68,6 +68,9 @@ func inUse(folder state.Folder, err error) error {
 
 // openPlane starts the API server and the controllers of a state folder.
 func openPlane(ctx context.Context, o *OS, folder state.Folder) (*plane, error) {
+	if err := checkNode(ctx, o); err != nil {
+		return nil, err
+	}
 	p, err := openServer(ctx, o, folder)
 	if err != nil {
 		return nil, err
@@ -86,11 +89,17 @@ func openPlane(ctx context.Context, o *OS, folder state.Folder) (*plane, error) 
 	}
 	p.registry = registry
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	p.cancel, p.ended, p.failed = cancel, make(chan struct{}), make(chan error, 1)
+	p.cancel, p.ended, p.failed = cancel, make(chan struct{}), make(chan error, 2)
 	go func() {
 		defer close(p.ended)
 		if err := mgr.Start(running); err != nil {
 			p.failed <- fmt.Errorf("the controllers ended: %w", err)
+		}
+	}()
+	go func() {
+		<-p.server.Done()
+		if err := p.server.Err(); err != nil {
+			p.failed <- fmt.Errorf("the control plane in %s cannot go on: %w", folder.Path, err)
 		}
 	}()
 	return p, nil

@@ -40,13 +40,7 @@ The recipe must hold its Site, unless that is "local".`,
 
 // render checks the recipe, lets the API server fill in defaults, and prints the scripts.
 func render(ctx context.Context, o *OS, p *plane, objects []recipe.Object, showPlan bool) error {
-	if err := p.ensureLocalSite(ctx, objects); err != nil {
-		return err
-	}
-	if err := check(ctx, p.client, objects); err != nil {
-		return err
-	}
-	if err := apply(ctx, p.client, objects); err != nil {
+	if err := p.accept(ctx, objects); err != nil {
 		return err
 	}
 	for _, object := range objects {
@@ -59,7 +53,7 @@ func render(ctx context.Context, o *OS, p *plane, objects []recipe.Object, showP
 		}
 		s := &v1alpha1.Site{}
 		if err := p.client.Get(ctx, types.NamespacedName{Namespace: bm.Namespace, Name: string(bm.Spec.Site)}, s); err != nil {
-			return usage(object.At("spec.site", fmt.Sprintf("the Site %q is not in the recipe: add it", bm.Spec.Site)))
+			return fmt.Errorf("look at the Site %s: %w", bm.Spec.Site, err)
 		}
 		if err := renderBenchmark(o, bm, s, showPlan); err != nil {
 			return err

@@ -87,6 +87,8 @@ func run(ctx context.Context, o *OS, opts runOptions) error {
 	for _, object := range objects {
 		scale(object, opts.timeScale)
 	}
+	signals := make(chan os.Signal, 4)
+	defer o.Notify(signals, endSignals()...)()
 	out, err := newOutput(opts.outputPath(o, objects))
 	if err != nil {
 		return err
@@ -96,7 +98,7 @@ func run(ctx context.Context, o *OS, opts runOptions) error {
 		out.discard()
 		return err
 	}
-	s := &session{o: o, plane: p, output: out, format: opts.format, names: names, progress: newProgress(o)}
+	s := &session{o: o, plane: p, output: out, format: opts.format, names: names, progress: newProgress(o), signals: signals}
 	if err := s.begin(ctx, objects); err != nil {
 		return errors.Join(err, s.cancelled(ctx))
 	}

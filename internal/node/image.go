@@ -21,6 +21,10 @@ type lookup func(name string) (string, error)
 // containerArgv is the command line that runs argv in an image with Apptainer or Singularity. The environment goes in
 // by variables, never by the command line, which every user of the node can read.
 func containerArgv(img *rundir.Image, dir string, gpus bool, argv []string, find lookup) ([]string, error) {
+	source, err := imageSource(img) // first: a missing image is more often the trouble than a missing module
+	if err != nil {
+		return nil, err
+	}
 	runtime, err := find("apptainer")
 	if err != nil {
 		if runtime, err = find("singularity"); err != nil {
@@ -28,10 +32,6 @@ func containerArgv(img *rundir.Image, dir string, gpus bool, argv []string, find
 				"the image %s needs apptainer, which is not in the PATH of this node: name its module in the Site's modules",
 				img.URI)
 		}
-	}
-	source, err := imageSource(img)
-	if err != nil {
-		return nil, err
 	}
 	out := []string{runtime, "exec", "--cleanenv", "--bind", dir}
 	if gpus {

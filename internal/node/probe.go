@@ -139,7 +139,7 @@ func (p *prober) http(ctx context.Context, pr rundir.Probe, method, path string,
 		return nil, fmt.Errorf("it answered HTTP %d, not %d%s", res.StatusCode, want, excerpt(b))
 	}
 	if pr.Type != rundir.ProbeHTTP && monitor.HTML(res.Header.Get("Content-Type"), b) {
-		return nil, fmt.Errorf("it answered an HTML page instead of JSON: is this an OpenAI-compatible server%s", excerpt(b))
+		return nil, fmt.Errorf("it answered an HTML page instead of JSON: is this an OpenAI-compatible server, and the right port%s", excerpt(b))
 	}
 	return b, nil
 }

@@ -71,7 +71,7 @@ func (s *service) becomeReady(ctx context.Context) error {
 				return s.stopped(ctx)
 			}
 			return endf(rundir.ExitReasonReadinessTimeout, "%s",
-				withLog("not ready within "+timeout.String()+": "+last.Error(), s.server.tail()))
+				withLog("not ready within "+timeout.String()+": "+last.Error()+": raise readiness.timeout if it only needs longer", s.server.tail()))
 		case <-s.server.done:
 			return s.died()
 		case <-tick.C:

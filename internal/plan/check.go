@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,18 +22,26 @@ func Check(bm *v1alpha1.Benchmark, site *v1alpha1.Site) []error {
 		site = &v1alpha1.Site{}
 	}
 	var problems []error
+	models := map[string]string{} // by service
 	for i := range bm.Spec.Services {
 		s := &bm.Spec.Services[i]
 		object := &v1alpha1.Service{ObjectMeta: component(string(s.Name)), Spec: v1alpha1.ServiceSpec{ServiceParameters: s.ServiceParameters}}
-		if _, err := planService(object, 1); err != nil {
+		planned, err := planService(object, 1)
+		if err != nil {
 			problems = append(problems, v1alpha1.At(fmt.Sprintf("spec.services[%d]", i), err))
+			planned.Model = "unknown" // one error is enough
 		}
+		models[string(s.Name)] = planned.Model
 	}
 	b := builder{run: &v1alpha1.JobRun{}, Input: Input{Job: &v1alpha1.SlurmJob{}, Services: serviceNames(bm)}}
 	for i := range bm.Spec.Clients {
 		c := &bm.Spec.Clients[i]
 		object := &v1alpha1.LoadClient{ObjectMeta: component(string(c.Name)), Spec: v1alpha1.LoadClientSpec{ClientParameters: c.ClientParameters}}
-		if _, err := b.planClient(object); err != nil {
+		err := checkTarget(c, models)
+		if err == nil {
+			_, err = b.planClient(object)
+		}
+		if err != nil {
 			problems = append(problems, v1alpha1.At(fmt.Sprintf("spec.clients[%d]", i), err))
 		}
 	}
@@ -39,6 +49,23 @@ func Check(bm *v1alpha1.Benchmark, site *v1alpha1.Site) []error {
 		return problems
 	}
 	return checkTimes(bm, site)
+}
+
+// checkTarget finds a target that is not there, and a load for which nobody names the model.
+func checkTarget(c *v1alpha1.BenchmarkClient, models map[string]string) error {
+	service := c.Target.Service
+	model, there := models[service]
+	if service != "" && !there {
+		known := slices.Sorted(maps.Keys(models))
+		return v1alpha1.At("target.service", fmt.Errorf("there is no service %q in spec.services: name one of %s", service, strings.Join(known, ", ")))
+	}
+	if c.Inference == nil || c.Inference.Model != "" || model != "" {
+		return nil
+	}
+	if service == "" {
+		return v1alpha1.At("inference", errors.New("nobody says which model the URL serves: name it in inference.model"))
+	}
+	return v1alpha1.At("inference", fmt.Errorf("service %s does not say which model it serves: name it in inference.model, or in the service's command.model", service))
 }
 
 func component(name string) metav1.ObjectMeta {

@@ -240,7 +240,7 @@ func crossCheck(c CheckInput, byName map[string]*client) CrossCheck {
 	if !c.Known || math.IsNaN(c.Increase) || math.IsInf(c.Increase, 0) {
 		return out
 	}
-	out.Server = pointer(c.Increase)
+	out.Server = new(c.Increase)
 	out.Difference = c.Increase - float64(out.Clients)
 	out.Agrees = math.Abs(out.Difference) <= c.Tolerance*max(c.Increase, float64(out.Clients))
 	return out

@@ -21,27 +21,13 @@ func newDist(d *decoder, m Metric) (dist, error) {
 	if err != nil {
 		return dist{}, err
 	}
-	out := dist{bins: slices.Clone(bins), sum: float64(m.Sum), min: m.Min, max: m.Max}
+	out := dist{bins: bins, sum: float64(m.Sum), min: m.Min, max: m.Max}
 	out.count = out.upTo()
 	switch {
 	case out.count != m.Count:
 		return dist{}, fmt.Errorf("its histogram holds %d values, its count says %d", out.count, m.Count)
 	case m.Sum < 0 || m.Min < 0 || m.Max < m.Min:
 		return dist{}, fmt.Errorf("sum %d, min %d and max %d cannot be", m.Sum, m.Min, m.Max)
-	}
-	return out, nil
-}
-
-// newBatch reads one batch of a metric; its least and greatest values are not known.
-func newBatch(d *decoder, b Batch) (dist, error) {
-	bins, err := d.decode(b.Histogram)
-	if err != nil {
-		return dist{}, err
-	}
-	out := dist{bins: slices.Clone(bins), sum: float64(b.Sum)}
-	out.count = out.upTo()
-	if out.count != b.Count || b.Sum < 0 {
-		return dist{}, fmt.Errorf("its histogram holds %d values, its count says %d, its sum %d", out.count, b.Count, b.Sum)
 	}
 	return out, nil
 }

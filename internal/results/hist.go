@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // bin is a step of a cumulative distribution: upTo values are at or below value.
@@ -35,25 +36,93 @@ type decoder struct {
 	packed, payload []byte
 	source          bytes.Reader
 	inflated        io.ReadCloser
-	bins            []bin
+	tally           tally
 }
 
-// decode reads a histogram in HDR V2, compressed, base64, with three significant digits; "" is the empty one. The bins
-// hold until the next call. A value stands in the middle of its counter's range, so it is off by at most 0.05 %, or by
-// half a µs.
+// tally adds up histograms of one layout.
+type tally struct {
+	layout layout
+	counts []int64
+	// from and to are the range of the counters in use.
+	from, to int
+	sum      int64
+}
+
+// bins empties the tally.
+func (t *tally) bins() []bin {
+	used := 0
+	for _, n := range t.counts[t.from:t.to] {
+		if n > 0 {
+			used++
+		}
+	}
+	var out []bin
+	if used > 0 {
+		out = make([]bin, 0, used)
+	}
+	var upTo int64
+	for i, n := range t.counts[t.from:t.to] {
+		if n > 0 {
+			upTo += n
+			out = append(out, bin{t.layout.middle(int64(t.from + i)), upTo})
+		}
+	}
+	t.reset()
+	return out
+}
+
+func (t *tally) reset() {
+	clear(t.counts[t.from:t.to])
+	t.from, t.to, t.sum = 0, 0, 0
+}
+
+// start makes room for a histogram. Those that are added up must have one layout.
+func (t *tally) start(l layout) error {
+	if t.sum > 0 && t.layout != l {
+		return errors.New("its range is not that of the others")
+	}
+	t.layout = l
+	if int64(len(t.counts)) < l.counters {
+		t.counts = append(t.counts, make([]int64, l.counters-int64(len(t.counts)))...)
+	}
+	return nil
+}
+
+func (t *tally) add(at int, n int64) {
+	if t.sum == 0 {
+		t.from, t.to = at, at+1
+	}
+	t.from, t.to = min(t.from, at), max(t.to, at+1)
+	t.counts[at] += n
+	t.sum += n
+}
+
+// decode reads one histogram; see add.
 func (d *decoder) decode(encoded string) ([]bin, error) {
-	d.bins = d.bins[:0]
+	_, err := d.add(encoded)
+	return d.tally.bins(), err
+}
+
+// add reads a histogram in HDR V2, compressed, base64, with three significant digits, into the tally, and returns the
+// number of its values; "" is the empty one. After an error the tally is empty. A value stands in the middle of its
+// counter's range, so it is off by at most 0.05 %, or by half a µs.
+func (d *decoder) add(encoded string) (int64, error) {
 	if encoded == "" {
-		return nil, nil
+		return 0, nil
 	}
-	header, err := d.unpack(encoded)
+	layout, err := d.unpack(encoded)
+	if err == nil {
+		err = d.tally.start(layout)
+	}
+	before := d.tally.sum
+	if err == nil {
+		err = d.count(layout)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("histogram: %w", err)
+		d.tally.reset()
+		return 0, fmt.Errorf("histogram: %w", err)
 	}
-	if err := d.count(header); err != nil {
-		return nil, fmt.Errorf("histogram: %w", err)
-	}
-	return d.bins, nil
+	return d.tally.sum - before, nil
 }
 
 // layout is what the header says of the counters.
@@ -88,13 +157,17 @@ func (d *decoder) unpack(encoded string) (layout, error) {
 	if err != nil {
 		return layout{}, err
 	}
-	if cap(d.payload) < size+1 {
-		d.payload = make([]byte, 0, 2*(size+1))
+	d.payload = slices.Grow(d.payload[:0], size+1)[:size+1]
+	if _, err := io.ReadFull(d.inflated, d.payload[:size]); err != nil {
+		return layout{}, fmt.Errorf("its payload of %d bytes is cut or damaged: %w", size, err)
 	}
-	// One byte more than there should be: its absence shows the end, where the checksum is compared.
-	n, err := io.ReadFull(d.inflated, d.payload[:size+1])
-	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) || n != size {
-		return layout{}, fmt.Errorf("its payload of %d bytes is cut, longer or damaged: %w", size, err)
+	// At the end, where the checksum is compared, there is nothing more.
+	n, err := d.inflated.Read(d.payload[size:])
+	if n > 0 {
+		return layout{}, fmt.Errorf("its payload is longer than %d bytes", size)
+	}
+	if !errors.Is(err, io.EOF) {
+		return layout{}, fmt.Errorf("its payload of %d bytes is damaged: %w", size, err)
 	}
 	d.payload = d.payload[:size]
 	return out, nil
@@ -137,9 +210,12 @@ func parseHead(head [40]byte) (out layout, size int, err error) {
 
 // count reads the counters: a positive number is one, a negative number stands for so many empty ones.
 func (d *decoder) count(l layout) error {
-	var at, sum int64
+	var at int64
 	for p := d.payload; len(p) > 0; {
-		x, n := binary.Uvarint(p)
+		x, n := uint64(p[0]), 1
+		if x >= 0x80 { // most are one byte
+			x, n = binary.Uvarint(p)
+		}
 		if n <= 0 || n > 8 { // from the ninth byte on the format differs; such counts do not occur
 			return errors.New("a counter is cut or too great")
 		}
@@ -149,12 +225,11 @@ func (d *decoder) count(l layout) error {
 			at -= signed
 			continue
 		}
-		if at >= l.counters || sum > maxCount-signed {
+		if at >= l.counters || d.tally.sum > maxCount-signed {
 			return errors.New("a counter is beyond its range")
 		}
 		if signed > 0 {
-			sum += signed
-			d.bins = append(d.bins, bin{l.middle(at), sum})
+			d.tally.add(int(at), signed)
 		}
 		at++
 	}

@@ -2,6 +2,7 @@ package results
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -100,11 +101,12 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut":               {base64.StdEncoding.EncodeToString(raw[:len(raw)-3]), "it is cut"},
 		"too long":          {changed(4, 0x7f), "it is cut"},
 		"a broken checksum": {changed(len(raw)-1, raw[len(raw)-1]^1), "damaged"},
+		"no checksum":       {withoutChecksum(raw), "damaged"},
 		"no zlib":           {changed(8, 0), "inflate"},
 		"two digits":        {withHead(t, 15, 2), "2 significant digits"},
 		"no lowest value":   {withHead(t, 22, 0, 0), "lowest value"},
 		"a payload of 2 GB": {withHead(t, 4, 0x7f), "cannot be"},
-		"a shorter payload": {withHead(t, 7, 1), "longer or damaged"},
+		"a shorter payload": {withHead(t, 7, 1), "longer than 1 bytes"},
 		"beyond the range":  {withHead(t, 24, 0, 0, 0, 0, 0, 0, 0, 1), "beyond its range"},
 	}
 	var d decoder
@@ -118,6 +120,13 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// withoutChecksum cuts the last four bytes and says so in the length.
+func withoutChecksum(raw []byte) string {
+	b := slices.Clone(raw[:len(raw)-4])
+	binary.BigEndian.PutUint32(b[4:], uint32(len(b)-8))
+	return base64.StdEncoding.EncodeToString(b)
+}
+
 // withHead is a histogram of 1 h whose head has other bytes from a place on.
 func withHead(t *testing.T, at int, bytes ...byte) string {
 	t.Helper()
@@ -127,6 +136,20 @@ func withHead(t *testing.T, at int, bytes ...byte) string {
 	}
 	copy(plain[at:], bytes)
 	return packed(t, plain)
+}
+
+// Histograms of other ranges are never added up counter by counter.
+func TestTallyOfTwoRanges(t *testing.T) {
+	var d decoder
+	if _, err := d.add(library(t, 1000, []int64{5_000_000})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.add(library(t, 1, []int64{5_000_000})); err == nil || !strings.Contains(err.Error(), "its range is not that of the others") {
+		t.Errorf("got %v", err)
+	}
+	if got := d.tally.bins(); got != nil {
+		t.Errorf("after an error the tally holds %v", got)
+	}
 }
 
 // What we read, the library reads as the same.

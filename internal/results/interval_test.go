@@ -187,7 +187,7 @@ func TestCoverageOverRuns(t *testing.T) {
 // A limit that is the true p99 can be neither met nor violated: a verdict is an error, and may happen in 1 % of all
 // runs on either side. A limit well off the p99 must get its verdict.
 func TestVerdictErrors(t *testing.T) {
-	const seed, runs, n = 19, 1000, 4000
+	const seed, runs, n = 19, 500, 4000
 	for _, name := range slices.Sorted(maps.Keys(processes())) {
 		t.Run(fmt.Sprintf("%s/seed %d", name, seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))

@@ -73,7 +73,8 @@ func mergeRanks(d *decoder, ranks []Rank) (part, error) {
 		}
 	}
 	for name, of := range metrics {
-		if err := p.add(d, name, of); err != nil {
+		var err error
+		if p.dists[name], p.blocks[name], err = mergeMetric(d, of); err != nil {
 			return part{}, fmt.Errorf("metric %s: %w", name, err)
 		}
 	}
@@ -118,41 +119,57 @@ func limits(r Rank) []string {
 	return out
 }
 
-// add merges one metric over the ranks.
-func (p *part) add(d *decoder, name string, of []Metric) error {
+// mergeMetric merges one metric over the ranks. The blocks are nil where a rank has none.
+func mergeMetric(d *decoder, of []Metric) (dist, []dist, error) {
 	var whole []dist
-	var blocks [groups][]dist
-	inBlocks := int64(0)
 	for _, m := range of {
 		one, err := newDist(d, m)
 		if err != nil {
-			return err
+			return dist{}, nil, err
+		}
+		if len(m.Batches) != 0 && len(m.Batches) != Batches {
+			return dist{}, nil, fmt.Errorf("it has %d batches, this program reads %d", len(m.Batches), Batches)
 		}
 		whole = append(whole, one)
-		if len(m.Batches) != 0 && len(m.Batches) != Batches {
-			return fmt.Errorf("it has %d batches, this program reads %d", len(m.Batches), Batches)
-		}
-		for i, b := range m.Batches {
-			if b.Count == 0 && b.Histogram == "" {
-				continue
-			}
-			one, err := newBatch(d, b)
-			if err != nil {
-				return fmt.Errorf("batch %d: %w", i, err)
-			}
-			inBlocks += one.count
-			blocks[i*groups/Batches] = append(blocks[i*groups/Batches], one)
-		}
 	}
 	all := merged(whole)
-	p.dists[name] = all
+	blocks, inBlocks := make([]dist, groups), int64(0)
+	for i := range blocks {
+		var err error
+		if blocks[i], err = newBlock(d, of, i); err != nil {
+			return dist{}, nil, err
+		}
+		inBlocks += blocks[i].count
+	}
 	if inBlocks != all.count {
-		return nil // without its order in time there is no more to say
+		return all, nil, nil // without the order in time of a part there is no more to say
 	}
-	for _, b := range blocks {
-		p.blocks[name] = append(p.blocks[name], merged(b))
+	return all, blocks, nil
+}
+
+// newBlock merges the batches of a block over the ranks. Least and greatest values of a batch are not known.
+func newBlock(d *decoder, of []Metric, block int) (dist, error) {
+	var out dist
+	const each = Batches / groups
+	for _, m := range of {
+		if len(m.Batches) == 0 {
+			continue
+		}
+		for i, batch := range m.Batches[block*each : (block+1)*each] {
+			n, err := d.add(batch.Histogram)
+			if err == nil && (n != batch.Count || batch.Sum < 0) {
+				err = fmt.Errorf("its histogram holds %d values, its count says %d, its sum %d", n, batch.Count, batch.Sum)
+			}
+			if err != nil {
+				d.tally.reset()
+				return dist{}, fmt.Errorf("batch %d: %w", block*each+i, err)
+			}
+			out.sum += float64(batch.Sum)
+		}
 	}
-	return nil
+	out.bins = d.tally.bins()
+	out.count = out.upTo()
+	return out, nil
 }
 
 // failures are the failed requests of all ranks in each block; nil where a rank does not say, or not of all.

@@ -12,40 +12,41 @@ const leastCoverage = 0.95
 // warn collects what a reader must know.
 func (r *Result) warn() {
 	if r.scaled() {
-		r.addWarning("the phases were scaled by %s: this result is never a baseline", r.TimeScale)
+		r.addWarningf("the phases were scaled by %s: this result is never a baseline", r.TimeScale)
 	}
-	if r.SharedNode {
-		r.addWarning("client and server ran on one node and shared its CPUs")
+	if r.SharedNode && r.measured() {
+		r.addWarningf("client and server ran on one node and shared its CPUs")
 	}
 	for _, c := range r.CrossChecks {
 		switch {
+		case c.Server == nil && !r.measured(): // what ended the run before says enough
 		case c.Server == nil:
-			r.addWarning("%s repeat %d: the server's %s could not be read", c.Service, c.Repeat, c.Metric)
+			r.addWarningf("%s repeat %d: the server's %s could not be read", c.Service, c.Repeat, c.Metric)
 		case !c.Agrees:
-			r.addWarning("%s repeat %d: the server counted %s in %s, the clients %s",
+			r.addWarningf("%s repeat %d: the server counted %s in %s, the clients %s",
 				c.Service, c.Repeat, bound(*c.Server, ""), c.Metric, count(c.Clients))
 		}
 	}
 	for _, s := range r.Services {
 		if s.ScrapesDue > 0 && s.Coverage < leastCoverage {
-			r.addWarning("%s: only %s of %s scrapes were good", s.Name, count(s.ScrapesGood), count(s.ScrapesDue))
+			r.addWarningf("%s: only %s of %s scrapes were good", s.Name, count(s.ScrapesGood), count(s.ScrapesDue))
 		}
 	}
 	for _, c := range r.Clients {
 		if c.Saturated {
-			r.addWarning("%s: requests waited for maxInFlight: the server did not keep up with the rate", c.Name)
+			r.addWarningf("%s: requests waited for maxInFlight: the server did not keep up with the rate", c.Name)
 		}
 		if c.Mode == "closed" && c.Concurrency > 0 && c.InFlight > 1.05*float64(c.Concurrency) {
-			r.addWarning("%s: by Little's law %s requests were in flight, with a concurrency of %d: the counts or the latencies are wrong",
+			r.addWarningf("%s: by Little's law %s requests were in flight, with a concurrency of %d: the counts or the latencies are wrong",
 				c.Name, digits(c.InFlight, 3), c.Concurrency)
 		}
 	}
 	if r.Outcome == Partial && !r.sound() {
-		r.addWarning("%s", r.limits())
+		r.addWarningf("%s", r.limits())
 	}
 }
 
-func (r *Result) addWarning(format string, args ...any) {
+func (r *Result) addWarningf(format string, args ...any) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
 }
 
@@ -61,6 +62,8 @@ func (r *Result) settle(in Input, byName map[string]*client) {
 		r.Outcome, r.Message, why = in.Failure.Outcome, in.Failure.Message, "the run did not end as planned"
 	case !whole:
 		r.Outcome, r.Message, why = Partial, r.missing(), "the run is not whole"
+	case len(in.SLOs) == 0 && r.noneSucceeded() != "": // an SLO would say it: failures violate it
+		r.Outcome, r.Message, why = Failed, r.noneSucceeded(), "no request succeeded"
 	case !r.sound():
 		r.Outcome, r.Message, why = MeasurementInvalid, r.limits(), "the client limited the result"
 	}
@@ -79,6 +82,27 @@ func (r *Result) settle(in Input, byName map[string]*client) {
 		r.Outcome, r.Message = r.verdict()
 	}
 	r.Baseline = why == "" && !r.scaled()
+}
+
+// noneSucceeded says what went wrong for a client without a single success: its server is not the one that was meant.
+// It is "" where every client has one.
+func (r *Result) noneSucceeded() string {
+	for _, c := range r.Clients {
+		if c.Measured.Offered == 0 || c.Measured.Succeeded > 0 {
+			continue
+		}
+		words := fmt.Sprintf("not one of %s of %s succeeded", plural(int(c.Measured.Offered), "request"), c.Name)
+		if len(c.Errors) > 0 {
+			words += ": " + kind(c.Errors[0]) + " " + firstLine(c.Errors[0].Sample)
+		}
+		return words + ": see that " + c.Target + " is the server that the recipe means, and its log"
+	}
+	return ""
+}
+
+// measured says whether any client measured anything.
+func (r *Result) measured() bool {
+	return slices.ContainsFunc(r.Clients, func(c ClientResult) bool { return c.Measured.Offered > 0 })
 }
 
 func (r *Result) sound() bool {

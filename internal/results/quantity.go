@@ -67,8 +67,13 @@ func digits(x float64, significant int) string {
 	case a < 1e-9 || a >= 1e15 || math.IsNaN(a):
 		return strconv.FormatFloat(x, 'g', significant, 64)
 	}
-	after := max(0, significant-1-int(math.Floor(math.Log10(a))))
-	return grouped3(strconv.FormatFloat(x, 'f', after, 64))
+	// The exponent of the rounded number: 0.9996 has the digits of 1.00.
+	_, exponent, _ := strings.Cut(strconv.FormatFloat(a, 'e', significant-1, 64), "e")
+	size, err := strconv.Atoi(exponent)
+	if err != nil {
+		return strconv.FormatFloat(x, 'g', significant, 64)
+	}
+	return grouped3(strconv.FormatFloat(x, 'f', max(0, significant-1-size), 64))
 }
 
 // grouped3 sets a comma between each three digits before the point.

@@ -46,7 +46,7 @@ func (s *summary) printf(format string, args ...any) { fmt.Fprintf(s, format, ar
 func (s *summary) words(indent, text string) {
 	line, next := indent, strings.Repeat(" ", utf8.RuneCountInString(indent))
 	empty := true
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 			s.printf("%s\n", strings.TrimRight(line, " "))
 			line, empty = next, true
@@ -73,16 +73,17 @@ func mark(word string) string {
 func (s *summary) verdict() {
 	r := s.r
 	s.words(mark(r.Outcome)+" ", fmt.Sprintf("%s  %s: %s", r.Benchmark, r.Outcome, r.Message))
-	where := "run " + r.Run + " on " + cmp.Or(r.Site, "no site") + ", took " + length(r.Took)
+	where := []string{"run " + r.Run + " on " + cmp.Or(r.Site, "no site"), "took " + length(r.Took)}
 	for _, j := range r.Jobs {
-		if j.ID != "" {
-			where += ", job " + j.ID
-		}
-		if j.Nodes != "" {
-			where += " on " + j.Nodes
+		switch {
+		case j.ID == "":
+		case j.Nodes == "":
+			where = append(where, "job "+j.ID)
+		default:
+			where = append(where, "job "+j.ID+" on "+j.Nodes)
 		}
 	}
-	s.words("  ", where)
+	s.words("  ", strings.Join(where, ", "))
 }
 
 func (s *summary) slos() {
@@ -96,17 +97,24 @@ func (s *summary) slos() {
 	}
 	s.printf("\n")
 	t.write(s)
+	said := ""
 	for _, v := range s.r.SLOs {
+		if v.Verdict == NotJudged && v.Why == said {
+			continue // for one reason none of them is judged
+		}
+		said = v.Why
 		s.reason(v)
 	}
 }
 
 // reason says how a verdict was reached, unless the table shows it, and why a number or its interval is missing.
 func (s *summary) reason(v Verdict) {
-	var words []string
 	if v.Verdict == NotJudged {
-		words = append(words, "not judged: "+v.Why)
-	} else if v.Verdict != Met || quantileOf(v.Statistic) > 0 {
+		s.words("    ", "not judged: "+v.Why)
+		return
+	}
+	var words []string
+	if v.Verdict != Met || quantileOf(v.Statistic) > 0 {
 		words = append(words, v.Why)
 	}
 	if between(v.Value) == "" && v.Value.Note != "" && !strings.Contains(v.Why, v.Value.Note) {
@@ -186,7 +194,7 @@ func (s *summary) validity() {
 	default:
 		words = append(words, "THE CLIENT LIMITED THE RESULT")
 	}
-	if len(r.CrossChecks) > 0 {
+	if len(r.CrossChecks) > 0 && r.measured() {
 		agree := "the counters of the server agree with the client"
 		if slices.ContainsFunc(r.CrossChecks, func(c CrossCheck) bool { return !c.Agrees }) {
 			agree = "THE COUNTERS OF THE SERVER DO NOT ALL AGREE"

@@ -12,15 +12,19 @@ import (
 // client writes what one client measured.
 func (s *summary) client(c ClientResult) {
 	s.printf("\n")
+	if len(c.Repeats) == 0 {
+		s.words("  ", c.Name+" → "+c.Target+": nothing was measured")
+		return
+	}
 	load := fmt.Sprintf("%s → %s: %s", c.Name, c.Target, pace(c))
 	if c.Ranks > 1 {
 		load += ", " + plural(c.Ranks, "instance")
 	}
 	s.words("  ", load)
-	phases := fmt.Sprintf("%s measured in %s of %s, after %s of warm-up each", plural(int(c.Measured.Offered), "request"),
+	phases := fmt.Sprintf("%s in %s of %s after %s of warm-up", plural(int(c.Measured.Offered), "request"),
 		plural(s.r.RepeatsPlanned, "repeat"), length(c.Window), length(c.Warmup))
 	if c.InFlight > 0 {
-		phases += "; " + digits(c.InFlight, 3) + " in flight on average"
+		phases += "; on average " + digits(c.InFlight, 3) + " in flight"
 	}
 	s.words("  ", phases)
 	s.latencies(c)
@@ -185,19 +189,18 @@ func (t *table) write(w io.Writer) {
 		}
 	}
 	for _, row := range t.rows {
-		line := " "
+		var line strings.Builder
+		line.WriteString(" ")
 		for i, cell := range row {
 			fill := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
 			if t.align[i] == 'r' {
-				cell = fill + cell
-			} else {
-				cell += fill
+				cell, fill = fill+cell, ""
 			}
-			line += " " + cell
-			if i+1 < len(row) && widths[i] > 1 {
-				line += " "
+			line.WriteString(" " + cell + fill)
+			if widths[i] > 1 {
+				line.WriteString(" ")
 			}
 		}
-		fmt.Fprintln(w, strings.TrimRight(line, " "))
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
 	}
 }

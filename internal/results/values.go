@@ -103,7 +103,7 @@ func latencyValue(p part, metric string, s statistic) Value {
 		v.Note = fmt.Sprintf("%s of %s requests failed, so there is no %s over all of them", count(p.failed), count(v.Requests), s.name)
 		return v
 	}
-	v.Value = pointer(x / second)
+	v.Value = new(x / second)
 	switch s.name {
 	case "max":
 		v.Note = "the greatest value that was seen"
@@ -130,17 +130,17 @@ func overRuns(v *Value, runs []part, scale float64, of func(part) float64) {
 		v.Note = "in half of the repeats or more, too many requests failed for this number"
 		return
 	}
-	v.Value, v.Note = pointer(median/scale), "median of the repeats"
+	v.Value, v.Note = new(median/scale), "median of the repeats"
 	if !ok {
 		return
 	}
-	v.Interval, v.Low = OverRuns, pointer(in.low/scale)
+	v.Interval, v.Low = OverRuns, new(in.low/scale)
 	if math.IsInf(in.high, 0) {
 		v.AtLeast = true
 		addNote(v, "in a repeat too many requests failed for an upper end")
 		return
 	}
-	v.High = pointer(in.high / scale)
+	v.High = new(in.high / scale)
 }
 
 const tooFew = "too few requests for an interval"
@@ -156,7 +156,7 @@ func meanInterval(v *Value, blocks []dist) {
 		addNote(v, tooFew)
 		return
 	}
-	v.Interval, v.Low, v.High = OverRequests, pointer(max(0, in.low)/second), pointer(in.high/second)
+	v.Interval, v.Low, v.High = OverRequests, new(max(0, in.low)/second), new(in.high/second)
 }
 
 // quantileInterval sets the interval of a quantile by order statistics at the number of independent requests that the
@@ -169,13 +169,13 @@ func quantileInterval(v *Value, p part, q, x float64) {
 		return
 	}
 	y, _ := d.quantile(low)
-	v.Interval, v.Low = OverRequests, pointer(y/second)
+	v.Interval, v.Low = OverRequests, new(y/second)
 	y = math.Inf(1)
 	if !math.IsNaN(high) {
 		y, _ = d.quantile(high)
 	}
 	if !math.IsInf(y, 1) {
-		v.High = pointer(y / second)
+		v.High = new(y / second)
 		return
 	}
 	v.AtLeast = true
@@ -214,10 +214,10 @@ func (p part) inflation(metric string, x float64) float64 {
 	if len(p.runs) < minRuns {
 		return within
 	}
-	below, n = below[:0], n[:0]
-	for _, run := range p.runs {
+	below, n = make([]float64, len(p.runs)), make([]float64, len(p.runs))
+	for i, run := range p.runs {
 		d := run.dist(metric)
-		below, n = append(below, float64(d.atMost(x))), append(n, float64(d.total()))
+		below[i], n[i] = float64(d.atMost(x)), float64(d.total())
 	}
 	return max(within, inflation(below, n))
 }
@@ -239,7 +239,7 @@ func okValues(p part) []Value {
 			if isPerGap(metric) {
 				v.Samples = d.count
 			}
-			v.Value = pointer(s.of(d) / second)
+			v.Value = new(s.of(d) / second)
 			out = append(out, v)
 		}
 	}
@@ -274,7 +274,7 @@ func rateValues(p part) []Value {
 		case len(p.runs) >= minRuns:
 			overRuns(&v, p.runs, 1, of)
 		default:
-			v.Value = pointer(of(p))
+			v.Value = new(of(p))
 			v.Note = "an interval needs " + strconv.Itoa(minRuns) + " repeats"
 			if r.metric == "request_throughput" {
 				throughputInterval(&v, p)
@@ -301,7 +301,7 @@ func throughputInterval(v *Value, p part) {
 		return
 	}
 	half := (in.high - in.low) / 2
-	v.Interval, v.Low, v.High, v.Note = OverRequests, pointer(max(0, *v.Value-half)), pointer(*v.Value+half), ""
+	v.Interval, v.Low, v.High, v.Note = OverRequests, new(max(0, *v.Value-half)), new(*v.Value+half), ""
 }
 
 func (p part) mode() string {
@@ -325,7 +325,7 @@ func successValue(p part) Value {
 	share := float64(p.measured.Succeeded) / float64(v.Requests)
 	// A share of those below a bound that only failures pass.
 	in := wilson(share, float64(v.Requests)/p.inflation("e2e", math.MaxFloat64))
-	v.Value, v.Interval, v.Low, v.High = &share, OverRequests, pointer(in.low), pointer(in.high)
+	v.Value, v.Interval, v.Low, v.High = &share, OverRequests, new(in.low), new(in.high)
 	return v
 }
 
@@ -335,8 +335,6 @@ func addNote(v *Value, note string) {
 	}
 	v.Note += note
 }
-
-func pointer(x float64) *float64 { return &x }
 
 // Find returns the value of a metric and a statistic, or nil.
 func Find(values []Value, metric, statistic string) *Value {

@@ -222,13 +222,13 @@ func TestJudge(t *testing.T) {
 		"a mean at the limit":                       {good, atMost("ttft", "mean", 0.03), Undecided, "the limit is inside the interval"},
 		"a maximum is what it is":                   {good, atMost("ttft", "max", 0.1), Met, "the greatest of all"},
 		"a maximum beyond":                          {good, atMost("ttft", "max", 0.03), Violated, "the greatest of all"},
-		"a latency that should be long":             {good, SLO{Client: "loadgen", Metric: "ttft", Statistic: "p50", AtLeast: pointer(0.02)}, Met, "within"},
+		"a latency that should be long":             {good, SLO{Client: "loadgen", Metric: "ttft", Statistic: "p50", AtLeast: new(0.02)}, Met, "within"},
 		"a throughput over runs":                    {good, atLeast("request_throughput", 20), Met, "within"},
 		"a throughput that is too low":              {good, atLeast("request_throughput", 30), Violated, "beyond"},
 		"a throughput that has no interval":         {short, atLeast("output_token_throughput", 1), Undecided, "no interval to judge by: an interval needs 6 repeats"},
 		"all succeeded, of enough":                  {good, atLeast("success_ratio", 0.99), Met, "within"},
 		"all succeeded, of too few":                 {few, atLeast("success_ratio", 0.99), Undecided, "inside the interval"},
-		"a client that does not exist":              {few, SLO{Client: "who", Metric: "ttft", Statistic: "p50", AtMost: pointer(1)}, Undecided, "the client measured no such number"},
+		"a client that does not exist":              {few, SLO{Client: "who", Metric: "ttft", Statistic: "p50", AtMost: new(1.0)}, Undecided, "the client measured no such number"},
 		"a metric that this workload does not have": {few, atMost("itl_chunk", "p50", 1), Undecided, "the client measured no such number"},
 	}
 	for name, tc := range tests {

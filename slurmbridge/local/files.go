@@ -95,7 +95,7 @@ func (h *Host) Probe(_ context.Context, workDir string) error {
 		return fmt.Errorf("%w: %q is not an absolute path", slurmbridge.ErrWorkDir, workDir)
 	}
 	if err := os.MkdirAll(workDir, 0o700); err != nil {
-		return fmt.Errorf("%w: %w", slurmbridge.ErrWorkDir, err)
+		return fmt.Errorf("%w: %w: name a folder in workDir that you may write to", slurmbridge.ErrWorkDir, err)
 	}
 	info, err := os.Stat(workDir)
 	if err != nil {

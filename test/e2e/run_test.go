@@ -3,77 +3,90 @@
 package e2e
 
 import (
-	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"assay.bench/internal/results"
+	"assay.bench/test/user"
 )
 
 func TestQuickstartEndsWithAVerdict(t *testing.T) {
-	u := newUser(t)
-	a := u.do("assay", "run", recipe(t, "quickstart.yaml"), "--output", filepath.Join(u.home, "out"))
-	t.Logf("exit code %d\n%s", a.code, a.stdout)
-	// A busy machine may limit the client: then the run says so and is invalid. Nothing else is accepted.
-	if a.code != 0 && a.code != 4 {
-		t.Fatalf("exit code %d, want 0 or 4\n%s", a.code, a.stderr)
+	u := user.New(t)
+	r := quickstart(t, u)
+	if len(r.CrossChecks) != 12 {
+		t.Errorf("%d counters were compared, want 12", len(r.CrossChecks))
 	}
-	r := readResult(t, filepath.Join(u.home, "out", "result.json"))
-	if results.ExitCode(r.Outcome) != a.code {
-		t.Errorf("exit code %d for outcome %s", a.code, r.Outcome)
-	}
-	if a.code == 4 {
-		contains(t, "an invalid run", a.stdout, "the client limited the result", "above")
-	}
-	if r.RepeatsWhole != 6 || len(r.CrossChecks) != 12 {
-		t.Errorf("%d repeats are whole and %d counters were compared, want 6 and 12", r.RepeatsWhole, len(r.CrossChecks))
-	}
-	for _, c := range r.CrossChecks {
-		if !c.Agrees || c.Server == nil || *c.Server != float64(c.Clients) {
-			t.Errorf("repeat %d: the server's %s and the client's %s differ: %+v", c.Repeat, c.Metric, c.Total, c)
-		}
-	}
-	contains(t, "the summary", a.stdout, r.Outcome, "p95(ttft)", "results: "+filepath.Join(u.home, "out"))
-	if left, _ := filepath.Glob(filepath.Join(u.home, "state", "assay", "*")); len(left) != 0 {
+	u.Whole(r, 6)
+	if left, _ := filepath.Glob(u.Path("state", "assay", "*")); len(left) != 0 {
 		t.Errorf("state is left behind: %v", left)
 	}
+	asksLittle(t, u, r)
 }
 
-func readResult(t *testing.T, path string) results.Result {
+// quickstart runs the quickstart to its end. It passes or, on a busy machine, which limits the client, exits with 4
+// and says why. Nothing else is accepted.
+func quickstart(t *testing.T, u *user.User, flags ...string) results.Result {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	a := u.Do("assay", append([]string{"run", recipe(t, "quickstart.yaml"), "--output", u.Path("out")}, flags...)...)
+	t.Logf("exit code %d\n%s", a.Code, a.Stdout)
+	if a.Code != 0 && a.Code != 4 {
+		t.Fatalf("exit code %d, want 0 or 4\n%s", a.Code, a.Stderr)
 	}
-	r, err := results.Parse(b)
-	if err != nil {
-		t.Fatal(err)
+	r := u.Result(u.Path("out"))
+	if results.ExitCode(r.Outcome) != a.Code {
+		t.Errorf("exit code %d for outcome %s", a.Code, r.Outcome)
 	}
+	if a.Code == 4 {
+		contains(t, "an invalid run", a.Stdout, "the client limited the result", "above")
+	}
+	contains(t, "the summary", a.Stdout, r.Outcome, "p95(ttft)", "results: "+u.Path("out"))
 	return r
 }
 
-func TestSeparateJobsRunToo(t *testing.T) {
-	u := newUser(t)
-	text, err := os.ReadFile(recipe(t, "quickstart.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(u.home, "separate.yaml")
-	separate := strings.Replace(string(text), "  services:\n", "  placement: SeparateJobs\n  services:\n", 1)
-	separate = strings.Replace(separate, "count: 6 ", "count: 3 ", 1)
-	if err := os.WriteFile(path, []byte(separate), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a := u.do("assay", "run", path, "--output", filepath.Join(u.home, "out"), "--time-scale", "0.3")
-	if a.code != 0 && a.code != 4 && a.code != 7 {
-		t.Fatalf("exit code %d, want 0, 4 or 7\n%s%s", a.code, a.stdout, a.stderr)
-	}
-	r := readResult(t, filepath.Join(u.home, "out", "result.json"))
-	if r.RepeatsWhole != 3 || len(r.Jobs) != 2 {
-		t.Errorf("%d repeats are whole in %d jobs, want 3 in 2", r.RepeatsWhole, len(r.Jobs))
-	}
-	if r.Baseline {
-		t.Error("a scaled run passes as a baseline")
+// A new process of the server in each repeat, the same one of the client in all, wherever they are placed.
+func TestPlacementsAndTheirProcesses(t *testing.T) {
+	for placement, jobs := range map[string]int{"SharedJob": 1, "SeparateJobs": 2} {
+		t.Run(placement, func(t *testing.T) {
+			t.Parallel()
+			u := user.New(t)
+			path := u.Write("placed.yaml", edited(t, "quickstart.yaml",
+				"  services:\n", "  placement: "+placement+"\n  services:\n", "count: 6 ", "count: 3 "))
+			a := u.Do("assay", "run", path, "--output", u.Path("out"), "--time-scale", "0.2")
+			if a.Code != 0 && a.Code != 4 && a.Code != 7 {
+				t.Fatalf("exit code %d, want 0, 4 or 7\n%s%s", a.Code, a.Stdout, a.Stderr)
+			}
+			r := u.Result(u.Path("out"))
+			u.Whole(r, 3)
+			if len(r.Jobs) != jobs {
+				t.Errorf("%d jobs, want %d: %+v", len(r.Jobs), jobs, r.Jobs)
+			}
+			if r.Baseline {
+				t.Error("a scaled run passes as a baseline")
+			}
+
+			servers := map[any]bool{}
+			for _, e := range u.Events(u.Rank(u.Path("out", "run"), "sim")) {
+				if e.Event == "Ready" {
+					servers[e.Fields["server"]] = true
+				}
+			}
+			if len(servers) != 3 {
+				t.Errorf("the processes of the server are %v, want one for each of 3 repeats", servers)
+			}
+			clients := map[int]int{}
+			for _, e := range u.Events(u.Rank(u.Path("out", "run"), "loadgen")) {
+				if e.Event == "LoadStarts" {
+					clients[e.PID]++
+				}
+			}
+			if len(clients) != 1 {
+				t.Errorf("the loads by process of the client are %v, want 3 loads of one", clients)
+			}
+			for pid, loads := range clients {
+				if loads != 3 {
+					t.Errorf("process %d made %d loads, want 3", pid, loads)
+				}
+			}
+		})
 	}
 }

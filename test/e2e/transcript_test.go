@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"assay.bench/test/user"
 )
 
 // kubectls are the embedded kubectl and the stock one.
@@ -38,77 +40,72 @@ spec:
 func TestKubectlDrivesABenchmark(t *testing.T) {
 	for name, kubectl := range kubectls(t) {
 		t.Run(name, func(t *testing.T) {
-			u := newUser(t)
+			t.Parallel()
+			u := user.New(t)
 			up(t, u)
-			file := filepath.Join(u.home, "short.yaml")
-			if err := os.WriteFile(file, []byte(short), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			k := func(args ...string) answer {
+			file := u.Write("short.yaml", short)
+			do := func(args ...string) user.Answer {
 				t.Helper()
-				return u.must(kubectl[0], append(kubectl[1:len(kubectl):len(kubectl)], args...)...)
+				return u.Do(kubectl[0], append(kubectl[1:len(kubectl):len(kubectl)], args...)...)
+			}
+			must := func(args ...string) string {
+				t.Helper()
+				a := do(args...)
+				if a.Code != 0 {
+					t.Fatalf("kubectl %s: exit code %d\n%s%s", strings.Join(args, " "), a.Code, a.Stdout, a.Stderr)
+				}
+				return a.Stdout
 			}
 
-			contains(t, "apply", k("apply", "-f", file).stdout, "benchmark.assay.bench/short created")
-			contains(t, "apply --server-side", k("apply", "--server-side", "--force-conflicts", "-f", file).stdout, "short serverside-applied")
-			contains(t, "explain", k("explain", "benchmark.spec").stdout, "FIELDS:", "services", "clients", "repeats")
-			k("wait", "--for=condition=Complete", "bm/short", "--timeout=120s")
-			contains(t, "get", k("get", "bm,bsvc,lc,sj", "-A").stdout,
+			contains(t, "apply", must("apply", "-f", file), "benchmark.assay.bench/short created")
+			contains(t, "apply --server-side", must("apply", "--server-side", "--force-conflicts", "-f", file), "short serverside-applied")
+			contains(t, "explain", must("explain", "benchmark.spec"), "FIELDS:", "services", "clients", "repeats")
+			must("wait", "--for=condition=Complete", "bm/short", "--timeout=120s")
+			contains(t, "get", must("get", "bm,bsvc,lc,sj", "-A"),
 				"benchmark.assay.bench/short", "service.assay.bench/short-sim", "loadclient.assay.bench/short-load", "slurmjob.assay.bench/short-g1")
-			contains(t, "describe", k("describe", "bm", "short").stdout, "Events:", "Complete", "Succeeded")
+			contains(t, "describe", must("describe", "bm", "short"), "Events:", "Complete", "Succeeded")
 
-			typo := filepath.Join(u.home, "typo.yaml")
-			if err := os.WriteFile(typo, []byte(strings.Replace(short, "duration:", "durration:", 1)), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			a := u.do(kubectl[0], append(kubectl[1:len(kubectl):len(kubectl)], "apply", "-f", typo)...)
-			if a.code == 0 {
+			typo := u.Write("typo.yaml", strings.Replace(short, "duration:", "durration:", 1))
+			a := do("apply", "-f", typo)
+			if a.Code == 0 {
 				t.Error("a typo was accepted")
 			}
-			contains(t, "the refusal", a.stderr, `unknown field "spec.clients[0].durration"`)
+			contains(t, "the refusal", a.Stderr, `unknown field "spec.clients[0].durration"`)
 
-			k("delete", "bm", "short", "--timeout=60s")
-			if left := k("get", "bm,bsvc,lc,sj,secrets", "-A", "-o", "name").stdout; left != "" {
+			must("delete", "bm", "short", "--timeout=60s")
+			if left := must("get", "bm,bsvc,lc,sj,secrets", "-A", "-o", "name"); left != "" {
 				t.Errorf("objects are left behind:\n%s", left)
 			}
-			u.must("assay", "down")
+			u.Must("assay", "down")
 		})
 	}
 }
 
-// up starts a control plane and exports its kubeconfig to the user's further commands.
-func up(t *testing.T, u *user) {
+// up starts a control plane; a second one of this name is refused.
+func up(t *testing.T, u *user.User) {
 	t.Helper()
-	a := u.must("assay", "up")
-	path, found := strings.CutPrefix(strings.TrimSpace(a.stdout), "export KUBECONFIG=")
-	if !found {
-		t.Fatalf("assay up printed %q", a.stdout)
-	}
-	u.env = append(u.env, "KUBECONFIG="+path)
-	t.Cleanup(func() { u.do("assay", "down", "--drain") })
-	if again := u.do("assay", "up"); again.code != 2 || !strings.Contains(again.stderr, "is up already") {
-		t.Errorf("a second assay up: exit code %d, %s", again.code, again.stderr)
+	u.Up()
+	if again := u.Do("assay", "up"); again.Code != 2 || !strings.Contains(again.Stderr, "is up already") {
+		t.Errorf("a second assay up: exit code %d, %s", again.Code, again.Stderr)
 	}
 }
 
 func TestDrainEndsRunningJobs(t *testing.T) {
-	u := newUser(t)
-	up(t, u)
-	file := filepath.Join(u.home, "long.yaml")
-	if err := os.WriteFile(file, []byte(strings.Replace(short, "1500ms", "10m", 1)), 0o600); err != nil {
-		t.Fatal(err)
+	t.Parallel()
+	u := user.New(t)
+	u.Up()
+	file := u.Write("long.yaml", strings.Replace(short, "1500ms", "10m", 1))
+	u.Must("assay", "kubectl", "apply", "-f", file)
+	u.Must("assay", "kubectl", "wait", "--for=condition=ServicesReady", "bm/short", "--timeout=60s")
+	if refused := u.Do("assay", "down"); refused.Code != 2 || !strings.Contains(refused.Stderr, "--drain") {
+		t.Errorf("assay down while a job runs: exit code %d, %s", refused.Code, refused.Stderr)
 	}
-	u.must("assay", "kubectl", "apply", "-f", file)
-	u.must("assay", "kubectl", "wait", "--for=condition=ServicesReady", "bm/short", "--timeout=60s")
-	if refused := u.do("assay", "down"); refused.code != 2 || !strings.Contains(refused.stderr, "--drain") {
-		t.Errorf("assay down while a job runs: exit code %d, %s", refused.code, refused.stderr)
-	}
-	u.must("assay", "drain", "--timeout", "90s")
-	if left := u.must("assay", "kubectl", "get", "bm,bsvc,lc,sj", "-A", "-o", "name").stdout; left != "" {
+	u.Must("assay", "drain", "--timeout", "90s")
+	if left := u.Must("assay", "kubectl", "get", "bm,bsvc,lc,sj", "-A", "-o", "name").Stdout; left != "" {
 		t.Errorf("objects are left behind:\n%s", left)
 	}
-	if jobs := u.must("assay", "jobs").stdout; strings.Count(jobs, "\n") != 1 {
+	if jobs := u.Must("assay", "jobs").Stdout; strings.Count(jobs, "\n") != 1 {
 		t.Errorf("jobs are left behind:\n%s", jobs)
 	}
-	u.must("assay", "down")
+	u.Must("assay", "down")
 }

@@ -73,9 +73,9 @@ func (w *World) stored(content map[string]any) {
 		w.t.Errorf("kstatus of %s %s: %v", u.GetKind(), u.GetName(), err)
 		return
 	}
-	c := conditionsOf(u)
+	c, ended := conditionsOf(u)
 	w.history.add("%s %s: kstatus %s, %s", u.GetKind(), u.GetName(), r.Status, c)
-	if wrong := misread(u, c, r.Status); wrong != "" {
+	if wrong := misread(u, c, ended, r.Status); wrong != "" {
 		w.t.Errorf("%s %s: kstatus says %s: %s; %s", u.GetKind(), u.GetName(), r.Status, wrong, c)
 	}
 	w.mu.Lock()
@@ -85,19 +85,18 @@ func (w *World) stored(content map[string]any) {
 }
 
 // misread says what is wrong with kstatus's reading of an object, or "".
-func misread(u *unstructured.Unstructured, c conditions, got status.Status) string {
+func misread(u *unstructured.Unstructured, c conditions, ended bool, got status.Status) string {
 	observed, _, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration")
 	if u.GetDeletionTimestamp() != nil || observed != u.GetGeneration() {
 		return "" // it is on its way out, or was decided from an older spec
 	}
-	complete, runs := c[v1alpha1.ConditionComplete]
-	ended := u.GetKind() == "Service" && strings.HasSuffix(c[v1alpha1.ConditionReady], v1alpha1.ReasonEnded)
+	_, runs := c[v1alpha1.ConditionComplete]
 	switch {
 	case strings.HasPrefix(c[v1alpha1.ConditionStalled], "True"):
 		if got != status.FailedStatus {
 			return "it is stalled"
 		}
-	case ended, strings.HasPrefix(complete, "True"):
+	case ended:
 		if got != status.CurrentStatus {
 			return "it has ended well"
 		}
@@ -110,15 +109,23 @@ func misread(u *unstructured.Unstructured, c conditions, got status.Status) stri
 // conditions are the conditions of an object by type: status and reason.
 type conditions map[string]string
 
-func conditionsOf(u *unstructured.Unstructured) conditions {
-	out := conditions{}
+// conditionsOf also says whether the object has ended: its Complete may still speak of a run before the present spec.
+func conditionsOf(u *unstructured.Unstructured) (out conditions, ended bool) {
+	out = conditions{}
 	list, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
 	for _, one := range list {
 		if c, ok := one.(map[string]any); ok {
-			out[fmt.Sprint(c["type"])] = fmt.Sprintf("%v %v", c["status"], c["reason"])
+			kind, is := fmt.Sprint(c["type"]), fmt.Sprintf("%v %v", c["status"], c["reason"])
+			out[kind] = is
+			switch {
+			case kind == v1alpha1.ConditionComplete:
+				ended = strings.HasPrefix(is, "True") && c["observedGeneration"] == u.GetGeneration()
+			case kind == v1alpha1.ConditionReady && u.GetKind() == "Service":
+				ended = strings.HasSuffix(is, v1alpha1.ReasonEnded)
+			}
 		}
 	}
-	return out
+	return out, ended
 }
 
 func (c conditions) String() string {

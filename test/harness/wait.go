@@ -19,7 +19,7 @@ import (
 const patience = 2 * time.Minute
 
 // again is when a wait looks again although no status was stored: for what changes in the cluster or is deleted.
-const again = 100 * time.Millisecond
+const again = 200 * time.Millisecond
 
 // Until waits until look returns "", and ends the test with its last answer otherwise.
 func (w *World) Until(what string, look func() string) {
@@ -149,7 +149,7 @@ func (w *World) list(list client.ObjectList) {
 	}
 }
 
-// Objects names everything that a benchmark leaves behind while it exists: all but Sites.
+// Objects names what a benchmark leaves behind while it exists, all but Sites: the objects of the first kind that has any.
 func (w *World) Objects() []string {
 	w.t.Helper()
 	var out []string
@@ -165,6 +165,9 @@ func (w *World) Objects() []string {
 			o := item.(client.Object)
 			out = append(out, fmt.Sprintf("%T %s", o, o.GetName()))
 		}
+		if len(out) > 0 {
+			return out
+		}
 	}
-	return out
+	return nil
 }

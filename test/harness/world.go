@@ -9,11 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"assay.bench/slurmbridge/poll"
 	"assay.bench/slurmbridge/sim"
 )
 
@@ -25,6 +27,8 @@ type Options struct {
 	Nodes int
 	// Speed divides the lengths of what the nodes do; 0 takes 50.
 	Speed float64
+	// SweepEvery is the janitor's pace; 0 takes its own, and then it comes about only once in a test.
+	SweepEvery time.Duration
 }
 
 // World is one test's part of a Plane. Its methods end the test when they fail.
@@ -41,6 +45,7 @@ type World struct {
 	log     logr.Logger
 	history *history
 
+	sweepEvery time.Duration
 	// processes counts those that were started; process is the one that runs, or nil.
 	processes int
 	process   *Process
@@ -66,7 +71,7 @@ func (p *Plane) World(t *testing.T, o Options) *World {
 	name := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-"), "-")
 	w := &World{
 		Client: c, Namespace: name[max(0, len(name)-48):], Origin: origin, Clock: &Clock{},
-		t: t, plane: p, history: &history{}, changed: make(chan struct{}),
+		t: t, plane: p, history: &history{}, sweepEvery: o.SweepEvery, changed: make(chan struct{}),
 	}
 	w.Namespace = strings.TrimLeft(w.Namespace, "-") + "-" + origin[:8]
 	w.log = logr.New(logSink{history: w.history})
@@ -78,7 +83,7 @@ func (p *Plane) World(t *testing.T, o Options) *World {
 	}
 	t.Cleanup(func() {
 		w.Stop()
-		if t.Failed() || testing.Verbose() {
+		if t.Failed() {
 			t.Logf("what was written in %s, and the log:\n%s", w.Namespace, w.history)
 		}
 	})
@@ -155,4 +160,16 @@ func (w *World) Run(kills ...Kill) (stop func() (killed int)) {
 	}
 	w.t.Cleanup(func() { stop() })
 	return stop
+}
+
+// PollStats is what the process of Start asked the cluster so far.
+func (w *World) PollStats() poll.Stats {
+	w.t.Helper()
+	if w.process != nil {
+		if p, ok := w.process.registry.Poller(w.Namespace, SiteName); ok {
+			return p.Stats()
+		}
+	}
+	w.t.Fatal("no poll runs")
+	return poll.Stats{}
 }

@@ -35,8 +35,6 @@ type Options struct {
 	Openers []site.Opener
 	// AllowHost lets Sites run commands on this host.
 	AllowHost bool
-	// SweepEvery is the janitor's pace; zero for its own.
-	SweepEvery time.Duration
 	// Now is the clock.
 	Now func() time.Time
 	// Manager are controller-runtime's own options; Scheme is filled in.
@@ -65,7 +63,7 @@ func New(config *rest.Config, o Options) (manager.Manager, *site.Registry, error
 	})
 	sites := site.New(site.Deps{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("assay-site"),
-		Registry: registry, Openers: o.Openers, AllowHost: o.AllowHost, Now: o.Now, Origin: o.Self, SweepEvery: o.SweepEvery,
+		Registry: registry, Openers: o.Openers, AllowHost: o.AllowHost, Now: o.Now, Origin: o.Self,
 	})
 	for _, setup := range []func() error{
 		func() error { return site.Setup(mgr, sites) },

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -59,7 +61,7 @@ func (o Object) causes(s metav1.Status) []*Error {
 		if field == "<nil>" {
 			field = ""
 		}
-		e := o.At(field, plain(c.Message))
+		e := o.At(field, o.plain(field, c.Message))
 		if !slices.ContainsFunc(out, func(x *Error) bool { return *x == *e }) {
 			out = append(out, e)
 		}
@@ -74,38 +76,108 @@ func (o Object) causes(s metav1.Status) []*Error {
 // schemaWords are the API server's words before a rule's own message.
 var schemaWords = regexp.MustCompile(`^(Invalid value: (?s:.*?): |Invalid value: )`)
 
-// plain takes the printed object out of a CEL error: the position shows it better.
-func plain(message string) string {
+// plain says in plain words what the API server means: the position shows the field and the object better.
+func (o Object) plain(path, message string) string {
 	m := schemaWords.FindString(message)
 	if m == "" {
 		return message
 	}
 	rest := strings.TrimPrefix(message, m)
 	value := strings.TrimSuffix(strings.TrimPrefix(m, "Invalid value: "), ": ")
+	rest = strings.TrimPrefix(rest, path+" in body ")
+	rest = strings.TrimPrefix(rest, path+": Invalid value: ")
+	if t := ofType.FindStringSubmatch(rest); t != nil {
+		return o.written(path) + " is not " + typeWords(t[1])
+	}
+	if t := pattern.FindStringSubmatch(rest); t != nil {
+		rest = patternWords(t[1])
+	}
 	if strings.HasPrefix(value, "{") || strings.HasPrefix(value, "[") || value == `"object"` || value == "null" || value == "" {
 		return rest
 	}
 	return fmt.Sprintf("%s is not valid: %s", value, rest)
 }
 
-// suggest offers the known field that is nearest in spelling.
+var (
+	ofType  = regexp.MustCompile(`must be of type (\w+): "`)
+	pattern = regexp.MustCompile(`^should match '(.*)'$`)
+)
+
+func typeWords(schema string) string {
+	switch schema {
+	case "integer":
+		return "a whole number"
+	case "number":
+		return "a number"
+	case "string":
+		return "a text: put it in quotes"
+	case "boolean":
+		return "true or false"
+	case "array":
+		return "a list: begin each item with a dash"
+	case "object":
+		return "a map of fields"
+	}
+	return "of the type " + schema
+}
+
+// written is what stands in the file at a path.
+func (o Object) written(path string) string {
+	switch n := o.value(path); n.Kind {
+	case yaml.ScalarNode:
+		return strconv.Quote(n.Value)
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	return "a map of fields"
+}
+
+// patternWords say what the patterns of the API's own types want.
+func patternWords(pattern string) string {
+	for _, known := range [][2]string{
+		{`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`, "write a length of time such as 500ms, 90s or 1h30m"},
+		{`^([0-9]+(\.[0-9]+)?(us|ms|s))+$`, "write a length of time such as 250us, 30ms or 2s"},
+		{`^([0-9]+(\.[0-9]+)?(us|ms|s|m|h))+$|^[0-9]+(\.[0-9]+)?$`, "write a length of time such as 500ms, or a number such as 0.99"},
+		{`^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$`, "write an amount of bytes such as 64Gi or 500M"},
+		{`^[0-9]+(\.[0-9]+)?$`, "write a number such as 12 or 0.05, in quotes"},
+		{`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`, "use lower-case letters, digits and dashes, with a letter or a digit at both ends"},
+		{`^/[^\n\x00]*$`, "write an absolute path, which begins with /"},
+		{`^/[^ \n]*$`, "write a path that begins with / and has no spaces"},
+		{`^sha256:[0-9a-f]{64}$`, "write sha256: and 64 hexadecimal digits"},
+	} {
+		if known[0] == pattern {
+			return known[1]
+		}
+	}
+	return "it should match " + pattern
+}
+
+// suggest offers the field that is nearest in spelling among those that may stand there, or lists them.
 func (o Object) suggest(path string) string {
-	known := fieldsOf(o.GetKind())
 	all := steps(path)
-	if len(all) == 0 || len(known) == 0 {
+	if len(all) == 0 {
 		return "; see assay kubectl explain " + strings.ToLower(o.GetKind())
 	}
-	wrong := all[len(all)-1]
+	known := fieldsAt(o.GetKind(), all[:len(all)-1])
+	if best := nearest(all[len(all)-1], known); best != "" {
+		return fmt.Sprintf("; did you mean %q?", best)
+	}
+	const few = 12
+	if len(known) > 0 && len(known) <= few {
+		return "; the fields there are " + strings.Join(known, ", ")
+	}
+	return "; see assay kubectl explain " + strings.ToLower(o.GetKind()) + " --recursive"
+}
+
+// nearest is the word that is nearest in spelling, or "" when all are far off.
+func nearest(wrong string, known []string) string {
 	best, distance := "", len(wrong)/2+1
 	for _, k := range known {
 		if d := editDistance(strings.ToLower(wrong), strings.ToLower(k)); d < distance {
 			best, distance = k, d
 		}
 	}
-	if best == "" {
-		return "; see assay kubectl explain " + strings.ToLower(o.GetKind()) + " --recursive"
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
+	return best
 }
 
 // editDistance is Levenshtein's.

@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	sigsyaml "sigs.k8s.io/yaml"
+
+	"assay.bench/api/v1alpha1"
 )
 
 // Object is one object of a recipe.
@@ -99,10 +102,32 @@ func newObject(file string, root *yaml.Node) (Object, error) {
 			return o, at(field + " is missing")
 		}
 	}
+	if err := o.checkKind(); err != nil {
+		return o, err
+	}
 	if name, _, _ := unstructured.NestedString(content, "metadata", "name"); name == "" {
-		return o, at("metadata.name is missing")
+		return o, o.At("metadata", "metadata.name is missing")
 	}
 	return o, nil
+}
+
+// checkKind refuses what only looks like one of our kinds, which would be taken for somebody else's.
+func (o Object) checkKind() error {
+	want := v1alpha1.SchemeGroupVersion
+	group, version, _ := strings.Cut(o.GetAPIVersion(), "/")
+	switch ours := slices.Contains(kindNames(), o.GetKind()); {
+	case group == want.Group && version != want.Version:
+		return o.At("apiVersion", fmt.Sprintf("there is no version %q of %s: use %s", version, group, want))
+	case group == want.Group && !ours:
+		words := "the kinds are " + strings.Join(kindNames(), ", ")
+		if best := nearest(o.GetKind(), kindNames()); best != "" {
+			words = fmt.Sprintf("did you mean %q?", best)
+		}
+		return o.At("kind", fmt.Sprintf("there is no kind %q in %s; %s", o.GetKind(), want, words))
+	case group != want.Group && strings.HasPrefix(group, "assay"), o.GetKind() == "Benchmark" && version == "":
+		return o.At("apiVersion", fmt.Sprintf("there is no %s in %s: use %s", o.GetKind(), o.GetAPIVersion(), want))
+	}
+	return nil
 }
 
 // maxDepth bounds the nesting of a recipe: deeper than any object of ours.
@@ -153,7 +178,18 @@ func (o Object) At(path, message string) *Error {
 
 // find returns the node of a path, or of its nearest parent. A map's field is found at its key.
 func (o Object) find(path string) *yaml.Node {
-	at, value := o.root, o.root
+	at, _ := o.walk(path)
+	return at
+}
+
+// value returns what stands at a path, or at its nearest parent.
+func (o Object) value(path string) *yaml.Node {
+	_, value := o.walk(path)
+	return value
+}
+
+func (o Object) walk(path string) (at, value *yaml.Node) {
+	at, value = o.root, o.root
 	for _, step := range steps(path) {
 		key, next := child(value, step)
 		if next == nil {
@@ -161,7 +197,7 @@ func (o Object) find(path string) *yaml.Node {
 		}
 		at, value = key, next
 	}
-	return at
+	return at, value
 }
 
 // child returns where a step stands and the value there.

@@ -117,7 +117,7 @@ func (o Options) validate() error {
 	case p.API != rundir.APICompletions && p.API != rundir.APIChatCompletions:
 		return fmt.Errorf("api %q: use %s or %s", p.API, rundir.APICompletions, rundir.APIChatCompletions)
 	case p.Model == "":
-		return errors.New("no model is named, and the server's status names none")
+		return errors.New("no model is named, and the server's status names none: name it in inference.model")
 	case p.InputTokens.Min < 1 || p.InputTokens.Max < p.InputTokens.Min:
 		return fmt.Errorf("input tokens from %d to %d: give at least 1, and max not below min",
 			p.InputTokens.Min, p.InputTokens.Max)

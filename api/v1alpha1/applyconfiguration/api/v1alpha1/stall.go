@@ -13,7 +13,7 @@ import (
 //
 // Stall stops a server once: no token leaves it from after until after + length, counted from its first request.
 type StallApplyConfiguration struct {
-	// after is the time from the first request to the stall.
+	// after is the time from the first request to the stall; the request of a readiness probe counts.
 	After *apiv1alpha1.Duration `json:"after,omitempty"`
 	// length of the stall.
 	Length *apiv1alpha1.Duration `json:"length,omitempty"`

@@ -1,0 +1,122 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// cores are those that this process may use.
+func cores(t *testing.T) []int {
+	t.Helper()
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		t.Fatal(err)
+	}
+	var out []int
+	for c := 0; len(out) < set.Count(); c++ {
+		if set.IsSet(c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func setOf(cores []int) *unix.CPUSet {
+	var set unix.CPUSet
+	for _, c := range cores {
+		set.Set(c)
+	}
+	return &set
+}
+
+// startedOn calls start, which starts a process, so that the process and all that it starts run on some cores only:
+// a child inherits them from the thread that starts it.
+func startedOn(t *testing.T, on []int, start func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := setOf(cores(t))
+	if err := unix.SchedSetaffinity(0, setOf(on)); err != nil {
+		t.Fatalf("run on cores %v: %v", on, err)
+	}
+	start()
+	if err := unix.SchedSetaffinity(0, before); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pin moves a process to some cores. What it starts follows it.
+func pin(t *testing.T, pid int, on []int) {
+	t.Helper()
+	eachThread(t, pid, func(tid int) error { return unix.SchedSetaffinity(tid, setOf(on)) })
+}
+
+// own pins a process to one core and, where the system lets us, gives it precedence there over everything else on the
+// machine, so that the core is its own. What it starts follows it.
+func own(t *testing.T, pid, core int) {
+	t.Helper()
+	pin(t, pid, []int{core})
+	first := &unix.SchedAttr{Policy: unix.SCHED_RR, Priority: 1}
+	eachThread(t, pid, func(tid int) error {
+		err := unix.SchedSetAttr(tid, first, 0)
+		if errors.Is(err, unix.EPERM) {
+			t.Logf("process %d shares core %d with whatever else runs there: %v", pid, core, err)
+			return nil
+		}
+		return err
+	})
+}
+
+// eachThread does something with all threads of a process, until none is new.
+func eachThread(t *testing.T, pid int, do func(tid int) error) {
+	t.Helper()
+	done := map[string]bool{}
+	for before := -1; before < len(done); {
+		before = len(done)
+		threads, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "task"))
+		if err != nil {
+			t.Fatalf("the threads of process %d: %v", pid, err)
+		}
+		for _, thread := range threads {
+			if done[thread.Name()] {
+				continue
+			}
+			done[thread.Name()] = true
+			tid, err := strconv.Atoi(thread.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := do(tid); err != nil && !errors.Is(err, unix.ESRCH) { // it has ended
+				t.Fatalf("thread %d of process %d: %v", tid, pid, err)
+			}
+		}
+	}
+}
+
+// keepBusy starts processes that do nothing but use a core each, on the cores given, until the test ends.
+func keepBusy(t *testing.T, processes int, on []int) {
+	t.Helper()
+	startedOn(t, on, func() {
+		for range processes {
+			loop := exec.Command("sh", "-c", "while :; do :; done")
+			loop.Env = []string{"PATH=" + os.Getenv("PATH")}
+			if err := loop.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				_ = loop.Process.Kill()
+				_ = loop.Wait() // it ends by the signal
+			})
+		}
+	})
+	t.Logf("%d busy loops on cores %v", processes, on)
+}

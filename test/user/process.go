@@ -1,0 +1,97 @@
+package user
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Process is one process for ever: a pid alone is used again.
+type Process struct {
+	PID int
+	// Start is when it started, in ticks since boot.
+	Start   uint64
+	Command string
+}
+
+// Lives says whether the process is there. One that has ended and was not waited for yet is not.
+func (p Process) Lives() bool {
+	now, found := ProcessOf(p.PID)
+	return found && now.Start == p.Start
+}
+
+// ProcessOf returns the living process with a pid.
+func ProcessOf(pid int) (Process, bool) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return Process{}, false
+	}
+	// proc(5): the name of the program, the second field, may hold anything; the fields after it begin with the state.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+		return Process{}, false
+	}
+	start, err := strconv.ParseUint(fields[19], 10, 64)
+	if err != nil {
+		return Process{}, false
+	}
+	command, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+	if err != nil || len(command) == 0 {
+		return Process{}, false // it ended meanwhile
+	}
+	return Process{PID: pid, Start: start, Command: strings.TrimSpace(strings.ReplaceAll(string(command), "\x00", " "))}, true
+}
+
+// Processes lists what runs with this user's home folder in its environment.
+func (u *User) Processes() []Process {
+	entries, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	var out []Process
+	for _, path := range entries {
+		environ, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(environ, []byte("HOME="+u.home+"\x00")) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			u.t.Fatal(err)
+		}
+		if p, found := ProcessOf(pid); found {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Plane is the process of the standing control plane.
+func (u *User) Plane() Process {
+	u.t.Helper()
+	text, err := os.ReadFile(u.one("state", "assay", "*", "ready"))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	p, found := ProcessOf(pid)
+	if !found {
+		u.t.Fatalf("the control plane, process %d, does not run", pid)
+	}
+	return p
+}
+
+// one is the only path that a pattern below the home folder matches.
+func (u *User) one(pattern ...string) string {
+	u.t.Helper()
+	found, err := filepath.Glob(u.Path(pattern...))
+	if err != nil || len(found) != 1 {
+		u.t.Fatalf("%s matches %v %v, want one file", filepath.Join(pattern...), found, err)
+	}
+	return found[0]
+}

@@ -1,0 +1,170 @@
+// Package user is a person at a terminal, for tests of the built programs: it types commands, reads what they print
+// and leave on disk, sends signals, and looks at the end whether a process was left behind.
+package user
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// User has a home folder of their own.
+type User struct {
+	t    testing.TB
+	home string
+	env  []string
+}
+
+// Within bounds every command and every wait: the machines of CI are slow and shared.
+const Within = 5 * time.Minute
+
+// New makes a home folder. The environment variable ASSAY_BIN names the folder of the programs. At the end of the test
+// no process with this home folder may be left.
+func New(t testing.TB) *User {
+	t.Helper()
+	if os.Getenv("ASSAY_BIN") == "" {
+		t.Fatal("ASSAY_BIN is not set: run make e2e")
+	}
+	home := t.TempDir()
+	u := &User{t: t, home: home, env: []string{
+		"HOME=" + home, "XDG_STATE_HOME=" + filepath.Join(home, "state"), "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "TERM=dumb",
+	}}
+	t.Cleanup(func() {
+		for _, p := range u.Processes() {
+			t.Errorf("a process is left behind: %d %s", p.PID, p.Command)
+			_ = syscall.Kill(p.PID, syscall.SIGKILL) // it would disturb the next test
+		}
+	})
+	return u
+}
+
+// Path is a path below the home folder.
+func (u *User) Path(parts ...string) string {
+	return filepath.Join(append([]string{u.home}, parts...)...)
+}
+
+// Write writes a file below the home folder and returns its path.
+func (u *User) Write(name, text string) string {
+	u.t.Helper()
+	path := u.Path(name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		u.t.Fatal(err)
+	}
+	return path
+}
+
+// Answer is what a command printed and how it ended. Code is -1 when a signal ended it.
+type Answer struct {
+	Stdout, Stderr string
+	Code           int
+}
+
+// Do runs a command to its end. The program assay is the built one.
+func (u *User) Do(program string, args ...string) Answer {
+	u.t.Helper()
+	return u.Start(program, args...).Wait()
+}
+
+// Must runs a command that has to end well.
+func (u *User) Must(program string, args ...string) Answer {
+	u.t.Helper()
+	a := u.Do(program, args...)
+	if a.Code != 0 {
+		u.t.Fatalf("%s %s: exit code %d\n%s%s", filepath.Base(program), strings.Join(args, " "), a.Code, a.Stdout, a.Stderr)
+	}
+	return a
+}
+
+// Command is a command under way.
+type Command struct {
+	t              testing.TB
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+	ended          chan error
+	cancel         context.CancelFunc
+}
+
+// Start begins a command.
+func (u *User) Start(program string, args ...string) *Command {
+	u.t.Helper()
+	if program == "assay" {
+		program = filepath.Join(os.Getenv("ASSAY_BIN"), "assay")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), Within)
+	c := &Command{t: u.t, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan error, 1), cancel: cancel}
+	c.cmd.Env, c.cmd.Dir = u.env, u.home
+	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
+	if err := c.cmd.Start(); err != nil {
+		u.t.Fatalf("%s %v: %v", program, args, err)
+	}
+	go func() { c.ended <- c.cmd.Wait() }()
+	return c
+}
+
+// Wait waits for the command's end. It is called once.
+func (c *Command) Wait() Answer {
+	c.t.Helper()
+	defer c.cancel()
+	err := <-c.ended
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		c.t.Fatalf("%v: %v", c.cmd.Args, err)
+	}
+	return Answer{Stdout: c.stdout.String(), Stderr: c.stderr.String(), Code: c.cmd.ProcessState.ExitCode()}
+}
+
+// Signal sends a signal to the command's process.
+func (c *Command) Signal(s syscall.Signal) {
+	c.t.Helper()
+	if err := c.cmd.Process.Signal(s); err != nil {
+		c.t.Fatalf("%s to %v: %v", s, c.cmd.Args, err)
+	}
+}
+
+// Up starts the standing control plane, which ends with the test, and points kubectl to it.
+func (u *User) Up() {
+	u.t.Helper()
+	a := u.Must("assay", "up")
+	path, found := strings.CutPrefix(strings.TrimSpace(a.Stdout), "export KUBECONFIG=")
+	if !found {
+		u.t.Fatalf("assay up printed %q", a.Stdout)
+	}
+	if !slices.Contains(u.env, "KUBECONFIG="+path) {
+		u.env = append(u.env, "KUBECONFIG="+path)
+		u.t.Cleanup(func() { u.Do("assay", "down", "--drain") })
+	}
+}
+
+// KillPlane sends KILL to the process of the standing control plane and waits until it is gone.
+func (u *User) KillPlane() {
+	u.t.Helper()
+	p := u.Plane()
+	if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
+		u.t.Fatalf("kill the control plane: %v", err)
+	}
+	Until(u.t, "the control plane is gone", func() bool { return !p.Lives() })
+}
+
+// Until waits for a condition.
+func Until(t testing.TB, what string, met func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(Within)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !met() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("waited %s in vain: %s", Within, what)
+		case <-tick.C:
+		}
+	}
+}
