@@ -72,6 +72,6 @@ func attach(ctx context.Context, o *OS, root, digits string) error {
 		o: o, plane: p, output: output{path: folder.Info.Output, made: []string{folder.Info.Output}}, format: formatText,
 		names: folder.Info.Benchmarks, progress: newProgress(o), signals: signals,
 	}
-	s.progress.say("assay: attached to %s", folder.Short())
+	s.progress.sayf("assay: attached to %s", folder.Short())
 	return s.finish(ctx)
 }

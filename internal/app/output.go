@@ -55,7 +55,7 @@ func (o output) claim() error {
 	if err != nil {
 		return fmt.Errorf("--output: %w: name another folder", err)
 	}
-	taken := fmt.Errorf("--output: another assay run writes to %s: name another folder", o.path)
+	taken := fmt.Errorf("--output: another assay run writes to %s: name another folder, or take that run up again with assay attach", o.path)
 	for _, e := range entries {
 		if e.Name() == outputMark {
 			return taken

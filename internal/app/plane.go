@@ -63,7 +63,21 @@ func inUse(folder state.Folder, err error) error {
 	if !errors.As(err, &held) {
 		return fmt.Errorf("start the control plane: %w", err)
 	}
-	return usage(fmt.Errorf("%w: use export KUBECONFIG=%s to talk to it", held, shellQuote(folder.Kubeconfig())))
+	who := "another process"
+	if held.PID != 0 {
+		who = fmt.Sprintf("process %d on %s, since %s", held.PID, held.Host, held.Since.Local().Format("15:04:05"))
+	}
+	if folder.Info.Kind == state.KindUp {
+		return alreadyUp(folder, who)
+	}
+	return usage(fmt.Errorf("the run %s is followed already (%s): end that first, or look at it with KUBECONFIG=%s assay kubectl get bm -A",
+		folder.Short(), who, shellQuote(folder.Kubeconfig())))
+}
+
+// alreadyUp refuses a second control plane of one context.
+func alreadyUp(folder state.Folder, who string) error {
+	return usage(fmt.Errorf("the control plane %q is up already (%s): export KUBECONFIG=%s, or end it with assay down --context %s",
+		folder.Info.Context, who, shellQuote(folder.Kubeconfig()), folder.Info.Context))
 }
 
 // openPlane starts the API server and the controllers of a state folder.

@@ -52,8 +52,8 @@ func (p *progress) update(bm *v1alpha1.Benchmark, clients []v1alpha1.LoadClient)
 	}
 }
 
-// say writes a line of its own.
-func (p *progress) say(format string, args ...any) {
+// sayf writes a line of its own.
+func (p *progress) sayf(format string, args ...any) {
 	p.close()
 	fmt.Fprintf(p.o.Stderr, format+"\n", args...)
 }

@@ -46,7 +46,7 @@ func (s *session) begin(ctx context.Context, objects []recipe.Object) error {
 		return err
 	}
 	if s.plane.owned {
-		s.progress.say("assay: control plane %s; if this terminal is lost: assay attach %s", s.plane.folder.Short(), s.plane.folder.Short())
+		s.progress.sayf("assay: control plane %s; if this terminal is lost: assay attach %s", s.plane.folder.Short(), s.plane.folder.Short())
 	}
 	return nil
 }

@@ -82,6 +82,9 @@ func (s *session) gaveUp(ctx context.Context, err error) error {
 		s.output.discard()
 		return errors.Join(fmt.Errorf("%w: make room there, then write the results with %s", err, s.wayBack()), s.plane.stop())
 	}
+	if apierrors.IsNotFound(err) {
+		return &exitError{code: exitAborted, err: errors.Join(fmt.Errorf("%w: somebody deleted it, or it was never applied", err), s.cancel(ctx))}
+	}
 	select {
 	case why := <-s.plane.failed: // it says more than a request that nobody answered
 		err = why
@@ -106,14 +109,14 @@ func (s *session) ended(ctx context.Context) error {
 
 // interrupted cancels: jobs end, what was measured is kept, and the user hears what was ended.
 func (s *session) interrupted(ctx context.Context, sig os.Signal) error {
-	s.progress.say("assay: %s: cancelling", sig)
+	s.progress.sayf("assay: %s: cancelling", sig)
 	jobs := s.runningJobs(ctx)
 	err := s.cancel(ctx)
 	for _, j := range jobs {
-		s.progress.say("assay: ended job %s", j)
+		s.progress.sayf("assay: ended job %s", j)
 	}
 	if fileExists(s.output.path) {
-		s.progress.say("assay: what was written until then is in %s", s.output.path)
+		s.progress.sayf("assay: what was written until then is in %s", s.output.path)
 	}
 	return &exitError{code: exitAborted, err: err}
 }

@@ -49,24 +49,31 @@ assay prune, and runs until assay down. There is one for each --context.`,
 	return c
 }
 
+// standing returns the folder of a context's control plane, and whether it was made just now.
+func standing(o *OS, root, name string) (folder state.Folder, made bool, err error) {
+	return state.EnsureStanding(root, state.Info{Kind: state.KindUp, Context: name, Created: o.Now(), Host: o.Host, PID: o.PID})
+}
+
+// takeBack removes the folder of a control plane that was made and never ran.
+func takeBack(folder state.Folder, made bool) error {
+	if !made || folder.Running() {
+		return nil
+	}
+	return folder.Remove()
+}
+
 // readyFile appears in the state folder once controllers run; it holds the process id.
 const readyFile = "ready"
 
 // upForeground runs the control plane until a signal.
 func upForeground(ctx context.Context, o *OS, root, name string) error {
-	folder, found, err := state.Standing(root, name)
+	folder, made, err := standing(o, root, name)
 	if err != nil {
 		return err
-	}
-	if !found {
-		folder, err = state.Create(root, state.Info{Kind: state.KindUp, Context: name, Created: o.Now(), Host: o.Host, PID: o.PID})
-		if err != nil {
-			return err
-		}
 	}
 	p, err := openPlane(ctx, o, folder)
 	if err != nil {
-		return err
+		return errors.Join(err, takeBack(folder, made))
 	}
 	if err := p.ensureLocalSite(ctx, nil); err != nil {
 		return errors.Join(err, p.stop())
@@ -97,26 +104,19 @@ const startWithin = 2 * time.Minute
 
 // upBackground starts upForeground as a process of its own and waits until it is ready.
 func upBackground(o *OS, root, name string) error {
-	folder, found, err := state.Standing(root, name)
+	folder, made, err := standing(o, root, name)
 	if err != nil {
 		return err
 	}
-	if found && folder.Running() {
-		return usage(fmt.Errorf("the control plane %q is up already (process %d on %s): export KUBECONFIG=%s, or end it with assay down --context %s",
-			name, folder.Info.PID, folder.Info.Host, shellQuote(folder.Kubeconfig()), name))
-	}
-	if !found {
-		folder, err = state.Create(root, state.Info{Kind: state.KindUp, Context: name, Created: o.Now(), Host: o.Host, PID: o.PID})
-		if err != nil {
-			return err
-		}
+	if folder.Running() {
+		return alreadyUp(folder, fmt.Sprintf("process %d on %s", folder.Info.PID, folder.Info.Host))
 	}
 	ready := filepath.Join(folder.Path, readyFile)
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("state folder: %w", err)
 	}
 	if err := startDetached(o, folder, name, ready); err != nil {
-		return err
+		return errors.Join(err, takeBack(folder, made))
 	}
 	printExport(o, folder)
 	fmt.Fprintf(o.Stderr, "assay: control plane %q is up; assay down ends it\n", name)
@@ -149,7 +149,10 @@ func startDetached(o *OS, folder state.Folder, name, ready string) error {
 		}
 		select {
 		case err := <-ended:
-			return fmt.Errorf("the control plane ended while it started (%v):\n%s", err, tail(folder.Log(), from))
+			if folder.Running() {
+				return alreadyUp(folder, "another assay up was faster")
+			}
+			return fmt.Errorf("the control plane ended while it started (%w):\n%s", err, tail(folder.Log(), from))
 		case <-deadline:
 			return errors.Join(fmt.Errorf("the control plane did not start within %s: see %s", startWithin, folder.Log()), child.Process.Kill())
 		case <-time.After(20 * time.Millisecond):

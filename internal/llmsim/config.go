@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -162,12 +163,7 @@ func validateFaults(faults []Fault) error {
 }
 
 func known(t FaultType) bool {
-	for _, k := range FaultTypes() {
-		if k == t {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(FaultTypes(), t)
 }
 
 // withDefaults returns c with the defaults in place of zero values.

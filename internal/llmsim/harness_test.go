@@ -2,6 +2,7 @@ package llmsim
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -91,9 +92,13 @@ func do(s *Server, r *http.Request) *recorder {
 
 func doTo(s *Server, w *recorder, r *http.Request) (aborted bool) {
 	defer func() {
-		if p := recover(); p == http.ErrAbortHandler {
-			aborted = true
-		} else if p != nil {
+		switch p := recover().(type) {
+		case nil:
+		case error:
+			if aborted = errors.Is(p, http.ErrAbortHandler); !aborted {
+				panic(p)
+			}
+		default:
 			panic(p)
 		}
 	}()

@@ -117,8 +117,7 @@ func FuzzParse(f *testing.F) {
 		const longest = 100
 		r, err := parse(b, a, "m", longest)
 		if err != nil {
-			var refused *apiError
-			if !errors.As(err, &refused) {
+			if _, ok := errors.AsType[*apiError](err); !ok {
 				t.Fatalf("parse(%q) = %v, which is no *apiError", b, err)
 			}
 			return

@@ -175,8 +175,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	if err == nil {
 		return b, true
 	}
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		writeError(w, &apiError{http.StatusRequestEntityTooLarge, "RequestEntityTooLarge",
 			"The body exceeds " + strconv.Itoa(maxBody) + " bytes."})
 		return nil, false

@@ -32,8 +32,8 @@ func newSequence(x *exchange, index int) *sequence {
 		times: stream(seed, x.key, timeStream, index),
 		text:  stream(seed, x.req.textKey(index, x.key), textStream, 0),
 	}
-	limited := false
-	q.tokens, limited = answerLength(q.text, x.req.minTokens, x.req.limits[index], x.req.ignoreEOS)
+	tokens, limited := answerLength(q.text, x.req.minTokens, x.req.limits[index], x.req.ignoreEOS)
+	q.tokens = tokens
 	if limited {
 		q.finish = finishLength
 	}

@@ -250,8 +250,7 @@ func TestCheckNamesTheFieldFromTheTop(t *testing.T) {
 	bm.Spec.Services[0].LLMSim.Slowdown = "0.5"
 	var paths []string
 	for _, p := range plan.Check(bm, nil) {
-		var field *v1alpha1.FieldError
-		if errors.As(p, &field) {
+		if field, ok := errors.AsType[*v1alpha1.FieldError](p); ok {
 			paths = append(paths, field.Path)
 		}
 	}

@@ -20,6 +20,7 @@ func TestKilledControlPlanes(t *testing.T) {
 // A control plane that is killed after the last client has started, and never comes back: the node side finishes alone
 // and the service ends. One that starts later finds the whole result and submits nothing.
 func TestNoControllerIsNeededToFinish(t *testing.T) {
+	t.Parallel()
 	const idle = 10 * time.Second
 	for reason, c := range map[string]struct {
 		placement, services string

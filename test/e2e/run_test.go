@@ -45,6 +45,7 @@ func quickstart(t *testing.T, u *user.User, flags ...string) results.Result {
 
 // A new process of the server in each repeat, the same one of the client in all, wherever they are placed.
 func TestPlacementsAndTheirProcesses(t *testing.T) {
+	t.Parallel()
 	for placement, jobs := range map[string]int{"SharedJob": 1, "SeparateJobs": 2} {
 		t.Run(placement, func(t *testing.T) {
 			t.Parallel()

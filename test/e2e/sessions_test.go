@@ -35,6 +35,7 @@ spec:
 
 // A run whose terminal goes away, or that is killed, goes on by itself, and assay attach finishes it.
 func TestALostRunIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
 	for reason, lost := range map[string]struct {
 		signal syscall.Signal
 		code   int

@@ -38,6 +38,7 @@ spec:
 `
 
 func TestKubectlDrivesABenchmark(t *testing.T) {
+	t.Parallel()
 	for name, kubectl := range kubectls(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

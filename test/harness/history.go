@@ -98,7 +98,7 @@ func misread(u *unstructured.Unstructured, c conditions, ended bool, got status.
 		}
 	case ended:
 		if got != status.CurrentStatus {
-			return "it has ended well"
+			return "it has ended"
 		}
 	case runs && got != status.InProgressStatus:
 		return "it has not ended"

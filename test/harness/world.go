@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -27,8 +26,6 @@ type Options struct {
 	Nodes int
 	// Speed divides the lengths of what the nodes do; 0 takes 50.
 	Speed float64
-	// SweepEvery is the janitor's pace; 0 takes its own, and then it comes about only once in a test.
-	SweepEvery time.Duration
 }
 
 // World is one test's part of a Plane. Its methods end the test when they fail.
@@ -45,7 +42,6 @@ type World struct {
 	log     logr.Logger
 	history *history
 
-	sweepEvery time.Duration
 	// processes counts those that were started; process is the one that runs, or nil.
 	processes int
 	process   *Process
@@ -71,7 +67,7 @@ func (p *Plane) World(t *testing.T, o Options) *World {
 	name := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-"), "-")
 	w := &World{
 		Client: c, Namespace: name[max(0, len(name)-48):], Origin: origin, Clock: &Clock{},
-		t: t, plane: p, history: &history{}, sweepEvery: o.SweepEvery, changed: make(chan struct{}),
+		t: t, plane: p, history: &history{}, changed: make(chan struct{}),
 	}
 	w.Namespace = strings.TrimLeft(w.Namespace, "-") + "-" + origin[:8]
 	w.log = logr.New(logSink{history: w.history})

@@ -36,8 +36,8 @@ spec:
 // the kills hit all of it, from the submit to the merge of the results.
 const longestLife = 4 * time.Second
 
-// KillPlanes kills the process of assay up a number of times, at instants that the seed draws, while benchmarks run
-// one after the other, and starts it again each time. Every benchmark must keep the processes of its one job and end
+// KillPlanes kills the process of assay up, at instants that the seed draws, while benchmarks run one after the other,
+// and starts it again each time, until the number of kills before the end of a job is reached. Every benchmark must keep the processes of its one job and end
 // with a whole result.
 func KillPlanes(t *testing.T, seed uint64, kills int) {
 	t.Logf("seed %d", seed)
@@ -48,7 +48,7 @@ func KillPlanes(t *testing.T, seed uint64, kills int) {
 		name := fmt.Sprintf("crash%d", n)
 		u.Must("assay", "kubectl", "apply", "-f", u.Write(name+".yaml", fmt.Sprintf(crashed, name)))
 		for c.kills < kills && !c.complete(name) {
-			c.again()
+			c.again(name)
 		}
 		u.Must("assay", "kubectl", "wait", "--for=condition=Complete", "bm/"+name, "--timeout", Within.String())
 		if records := u.Records(); len(records) != n {
@@ -75,19 +75,25 @@ func (c *crash) complete(benchmark string) bool {
 }
 
 // again kills the control plane after a time of the seed's choice and starts it again. The processes of its jobs are
-// the same before and after, but for those that came to their end.
-func (c *crash) again() {
+// the same before and after, but for those that came to their end. A kill after the end of the job is not counted.
+func (c *crash) again(benchmark string) {
 	c.t.Helper()
 	life := time.Duration(c.random.Int64N(int64(longestLife)))
 	<-time.After(life)
 	before := c.nodes()
+	ended, err := filepath.Glob(c.Path("state", "assay", "*", "work", "*", "*", benchmark, "*", "*", "*", rundir.ExitFile))
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	c.KillPlane()
-	c.kills++
+	if len(ended) == 0 {
+		c.kills++
+	}
 	gap := c.nodes()
 	c.Up()
 	after := c.nodes()
-	c.t.Logf("kill %d after %s: %d processes of jobs before it, %d after it, %d once the control plane is up again",
-		c.kills, life.Round(time.Millisecond), len(before), len(gap), len(after))
+	c.t.Logf("%s: kill %d after %s (job ended: %t): %d of its processes before it, %d after it, %d once the control plane is up again",
+		benchmark, c.kills, life.Round(time.Millisecond), len(ended) > 0, len(before), len(gap), len(after))
 	for kind, processes := range after {
 		if len(processes) > 1 {
 			c.t.Errorf("kill %d: %d processes of %s run: %v", c.kills, len(processes), kind, processes)

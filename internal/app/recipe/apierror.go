@@ -18,8 +18,7 @@ import (
 // Explain turns what the API server or a check of ours said about the object into errors with positions. An error that
 // names no field is put at the object.
 func (o Object) Explain(err error) []*Error {
-	var field *v1alpha1.FieldError
-	if errors.As(err, &field) {
+	if field, ok := errors.AsType[*v1alpha1.FieldError](err); ok {
 		return []*Error{o.At(field.Path, field.Err.Error())}
 	}
 	var status *apierrors.StatusError

@@ -120,8 +120,8 @@ func Create(root string, info Info) (Folder, error) {
 	}
 	info.Origin = hex.EncodeToString(random[:])
 	f := Folder{Path: filepath.Join(root, slurmbridge.Origin8(info.Origin)), Info: info}
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return f, fmt.Errorf("state folder: %w: set XDG_STATE_HOME to a folder on a local disk that you may write to", err)
+	if err := makeRoot(root); err != nil {
+		return f, err
 	}
 	if err := os.Mkdir(f.Path, 0o700); err != nil {
 		return f, fmt.Errorf("state folder: %w", err)
@@ -210,6 +210,35 @@ func Standing(root, context string) (f Folder, found bool, err error) {
 		}
 	}
 	return Folder{}, false, nil
+}
+
+// EnsureStanding returns the control plane of assay up with info's context, or makes it. Of two callers at once only one
+// makes it.
+func EnsureStanding(root string, info Info) (f Folder, made bool, err error) {
+	if err := makeRoot(root); err != nil {
+		return Folder{}, false, err
+	}
+	lock, err := os.OpenFile(filepath.Join(root, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return Folder{}, false, fmt.Errorf("state folder: %w", err)
+	}
+	defer lock.Close() // gives the lock back
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return Folder{}, false, fmt.Errorf("state folder: lock: %w", err)
+	}
+	f, found, err := Standing(root, info.Context)
+	if err != nil || found {
+		return f, false, err
+	}
+	f, err = Create(root, info)
+	return f, true, err
+}
+
+func makeRoot(root string) error {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return fmt.Errorf("state folder: %w: set XDG_STATE_HOME to a folder on a local disk that you may write to", err)
+	}
+	return nil
 }
 
 // Remove deletes the folder of a control plane whose jobs are gone.

@@ -60,7 +60,7 @@ func deletedUnderLoad(t *testing.T, p *harness.Plane) {
 }
 
 func abandoned(t *testing.T, p *harness.Plane) {
-	w := begin(t, p, harness.Options{SweepEvery: time.Second})
+	w := begin(t, p, harness.Options{})
 	bm, job := underLoad(w, "bm")
 	w.Cluster.Outage(true)
 	w.Delete(bm)
@@ -74,6 +74,8 @@ func abandoned(t *testing.T, p *harness.Plane) {
 	if left := w.Alive(); len(left) != 1 {
 		t.Fatalf("left in the cluster: %v, want the abandoned job", left)
 	}
+	w.Stop() // the janitor of a new process comes soon
+	w.Start()
 	w.Until("the janitor", func() string {
 		if len(w.Alive()) > 0 {
 			return "the abandoned job lives"
