@@ -64,7 +64,8 @@ built() {
   KUBEBUILDER_ASSETS=$(hack/envtest.sh)
   export KUBEBUILDER_ASSETS ASSAY_BIN=$PWD/bin
   step "compile the tests of tier $tag" "$BASH" "$0" compile -tags "$tag" "./test/$tag/..."
-  step "test tier $tag" go test -tags "$tag" -count=1 "$@" "./test/$tag/..."
+  # -v shows what was measured, in a tier whose tests measure.
+  step "test tier $tag" go test -v -tags "$tag" -count=1 "$@" "./test/$tag/..."
 }
 
 # Several tiers: each in a process of its own, so that one that fails does not hide the next.
@@ -83,7 +84,7 @@ case $1 in
 unit) unit ;;
 envtest) envtest ;;
 e2e) built e2e -timeout 40m ;;
-soak) built soak -timeout 12h -v ;;
-bench) ASSAY_BENCH_JSON=$PWD/bench.json built bench -timeout 60m -run TestBench -v ;;
+soak) built soak -timeout 12h ;;
+bench) ASSAY_BENCH_JSON=$PWD/bench.json built bench -timeout 60m -run TestBench ;;
 *) die "no tier called $1; there are unit, envtest, e2e, soak and bench" ;;
 esac
