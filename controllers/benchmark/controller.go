@@ -4,6 +4,7 @@ package benchmark
 import (
 	"context"
 	"io"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -37,6 +38,8 @@ type Kind struct {
 	client   client.Client
 	live     client.Reader
 	children reconcile.Children
+	// unwritten holds, by UID, what this process could not write into a run directory.
+	unwritten sync.Map
 }
 
 // +kubebuilder:rbac:groups=assay.bench,resources=benchmarks,verbs=get;list;watch;patch

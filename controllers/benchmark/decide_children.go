@@ -55,6 +55,18 @@ func childrenMade(p *pass) bool {
 	for _, o := range made {
 		p.do(Create{Object: o})
 	}
+	return !p.cannotWrite()
+}
+
+// cannotWrite tells what hinders a write into the run directory, which is tried again.
+func (p *pass) cannotWrite() bool {
+	if p.seen.Unwritten == "" {
+		return false
+	}
+	words := "the run directory cannot be written: " + p.seen.Unwritten + ": make room there, or make it writable"
+	p.stalled(v1alpha1.ReasonWorkDirUnusable, words)
+	p.says(phaseInvalid, words)
+	p.lookAgain(again)
 	return true
 }
 

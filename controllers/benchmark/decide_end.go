@@ -40,9 +40,12 @@ func resultStored(p *pass) bool {
 	if p.run().ResultHash = digest(b); p.seen.Written == p.run().ResultHash {
 		return true
 	}
+	p.do(WriteResult{Path: resultPath(p.run().Directory), Content: b})
+	if p.cannotWrite() {
+		return false
+	}
 	p.progressing("the result is written")
 	p.says(phaseFinishing, "writes the result")
-	p.do(WriteResult{Path: resultPath(p.run().Directory), Content: b})
 	p.lookAgain(soon)
 	return false
 }

@@ -195,6 +195,9 @@ func tellStep(p *pass) {
 		p.says(phaseInvalid, c.Message)
 		return
 	}
+	if p.cannotWrite() {
+		return
+	}
 	phase, step := p.step()
 	p.says(phase, step)
 	p.progressing(step)

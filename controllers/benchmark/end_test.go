@@ -21,6 +21,11 @@ func over() func(*World) {
 		exits("LoadClient", "bm-load", "Ended", ""), exits("Service", "bm-sim", "Ended", ""))
 }
 
+// full is a run directory that takes nothing.
+func full(w *World) { w.Unwritten = "no space left on device" }
+
+const cannotWriteWords = "the run directory cannot be written: no space left on device: make room there, or make it writable"
+
 func endStates(t *testing.T) map[string]state {
 	fast, slow := 50*time.Millisecond, 300*time.Millisecond
 	bm := underRun()
@@ -45,6 +50,15 @@ func endStates(t *testing.T) map[string]state {
 			want: sight{
 				Phase: "Finishing", Step: "writes the result", Progress: "2/2", Conditions: reading,
 				Do: []string{"result " + runDirectory + "/result.json"}, After: soon,
+			},
+		},
+		"disk full at the end": {
+			reason: "what hinders the result is for a person to clear away; the write is tried again",
+			bm:     bm, world: world(bm, over(), found(evidence(t, fast)), full), ended: true,
+			want: sight{
+				Phase: "Invalid", Step: cannotWriteWords, Progress: "2/2",
+				Conditions: []string{"ServicesReady=False Ended", "LoadComplete=True Ended", "Ready=False WorkDirUnusable", "Stalled=True WorkDirUnusable"},
+				Do:         []string{"result " + runDirectory + "/result.json"}, After: again,
 			},
 		},
 		"credentials left": {

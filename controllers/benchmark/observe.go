@@ -44,6 +44,8 @@ type World struct {
 	Evidence *Evidence
 	// Written is the SHA-256 of the run's result.json; "" for none.
 	Written string
+	// Unwritten says why the last write into the run directory failed, and is "" when it did not.
+	Unwritten string
 	// Version of the program.
 	Version string
 }
@@ -59,10 +61,14 @@ type Start struct {
 // Observe reads the children, the site's door, and, once the run has ended, its run directory.
 func (k *Kind) Observe(ctx context.Context, bm *v1alpha1.Benchmark) (World, error) {
 	w := World{Version: k.deps.Version}
+	if err, failed := k.unwritten.Load(bm.UID); failed {
+		w.Unwritten = reconcile.Words(err.(error))
+	}
 	mine := labels.Set{v1alpha1.LabelBenchmark: bm.Name}
 	if !bm.DeletionTimestamp.IsZero() {
 		var err error
 		w.Children, err = k.children.List(ctx, bm.Namespace, mine)
+		k.unwritten.Delete(bm.UID)
 		return w, err
 	}
 	site, err := k.site(ctx, bm)

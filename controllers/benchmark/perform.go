@@ -3,6 +3,7 @@ package benchmark
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -10,6 +11,7 @@ import (
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/reconcile"
 	"assay.bench/internal/rundir"
+	"assay.bench/slurmbridge"
 )
 
 // The effects of a Benchmark, beside those of reconcile.Children.
@@ -46,7 +48,11 @@ func (k *Kind) Perform(ctx context.Context, bm *v1alpha1.Benchmark, e reconcile.
 		}
 		return k.write(ctx, bm, e.Path, append(b, '\n'))
 	case WriteResult:
-		return k.write(ctx, bm, e.Path, e.Content)
+		err := k.write(ctx, bm, e.Path, e.Content)
+		if _, told := k.unwritten.Load(bm.UID); told {
+			return nil // nothing comes after it, and the next look tells
+		}
+		return err
 	}
 	return fmt.Errorf("benchmark: %T is no effect of a Benchmark", e)
 }
@@ -56,7 +62,13 @@ func (k *Kind) write(ctx context.Context, bm *v1alpha1.Benchmark, path string, c
 	if err != nil {
 		return err
 	}
-	return door.Files.Write(ctx, map[string][]byte{path: content})
+	err = door.Files.Write(ctx, map[string][]byte{path: content})
+	if err != nil && !errors.Is(err, slurmbridge.ErrUnreachable) {
+		k.unwritten.Store(bm.UID, err)
+		return err
+	}
+	k.unwritten.Delete(bm.UID)
+	return err
 }
 
 func (k *Kind) create(ctx context.Context, o client.Object) error {

@@ -31,10 +31,10 @@ import (
 	"assay.bench/slurmbridge"
 )
 
-// memory is a run directory in memory; err makes it silent.
+// memory is a run directory in memory; err makes it silent, and full refuses writes.
 type memory struct {
-	files map[string][]byte
-	err   error
+	files     map[string][]byte
+	err, full error
 }
 
 func (m *memory) Read(_ context.Context, paths ...string) (map[string][]byte, error) {
@@ -48,6 +48,9 @@ func (m *memory) Read(_ context.Context, paths ...string) (map[string][]byte, er
 }
 
 func (m *memory) Write(_ context.Context, files map[string][]byte) error {
+	if m.full != nil {
+		return m.full
+	}
 	maps.Copy(m.files, files)
 	return m.err
 }
@@ -322,6 +325,39 @@ func TestSilentSite(t *testing.T) {
 	}
 	if !reconcile.IsComplete(r.benchmark().Status.Conditions) {
 		t.Error("it does not go on once the site answers")
+	}
+}
+
+// TestFullDisk: a write that fails is told, makes nothing that should come after it, and is tried again.
+func TestFullDisk(t *testing.T) {
+	r := newRig(t, benchmark())
+	r.files.full = errors.New("no space left on device")
+	once := func() error {
+		_, err := r.controller.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "ns", Name: "bm"}})
+		return err
+	}
+	if err := once(); !errors.Is(err, r.files.full) || len(r.children()) != 0 {
+		t.Fatalf("without a record of the run: error %v, children %v", err, r.children())
+	}
+	if err := once(); !errors.Is(err, r.files.full) || r.benchmark().Status.Step != cannotWriteWords {
+		t.Errorf("error %v, step %q", err, r.benchmark().Status.Step)
+	}
+	r.files.full = nil
+	r.pass()
+	r.pass()
+	r.finish("bm-g1")
+
+	r.files.full = errors.New("no space left on device")
+	r.pass()
+	if res := r.pass(); res.RequeueAfter != again || r.benchmark().Status.Step != cannotWriteWords {
+		t.Errorf("after %s, step %q", res.RequeueAfter, r.benchmark().Status.Step)
+	}
+	r.files.full = nil
+	for range 5 {
+		r.pass()
+	}
+	if !reconcile.IsComplete(r.benchmark().Status.Conditions) {
+		t.Error("it does not go on once there is room")
 	}
 }
 

@@ -25,14 +25,14 @@ func stageNode(o *OS, workDir string) (string, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() == int64(len(program)) {
 		return path, nil
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", unstaged(err)
+		return "", unstaged(path, err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", unstaged(err)
+		return "", unstaged(path, err)
 	}
 	fresh, err := os.CreateTemp(dir, ".assay-node-*")
 	if err != nil {
-		return "", unstaged(err)
+		return "", unstaged(path, err)
 	}
 	_, writeErr := fresh.Write(program)
 	err = errors.Join(writeErr, fresh.Chmod(0o700), fresh.Close())
@@ -41,12 +41,17 @@ func stageNode(o *OS, workDir string) (string, error) {
 	}
 	if err != nil {
 		_ = os.Remove(fresh.Name()) // what failed before counts
-		return "", unstaged(err)
+		return "", unstaged(path, err)
 	}
 	return path, nil
 }
 
-// unstaged says that the work folder does not take assay-node.
-func unstaged(err error) error {
+// unstaged says that the work folder does not take assay-node. It names the program's path and not that of the file that
+// becomes it, which is never the same twice.
+func unstaged(path string, err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = &fs.PathError{Op: at.Op, Path: path, Err: at.Err}
+	}
 	return fmt.Errorf("%w: assay-node cannot be put there: %w", slurmbridge.ErrWorkDir, err)
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"assay.bench/internal/app/recipe"
 	"assay.bench/internal/results"
 	"assay.bench/internal/rundir"
+	"assay.bench/slurmbridge"
 )
 
 // session follows the benchmarks of one run from their start to their results. assay run begins one, assay attach
@@ -88,7 +90,12 @@ func (s *session) look(ctx context.Context) (done bool, err error) {
 			return false, err
 		}
 		if meta.IsStatusConditionTrue(bm.Status.Conditions, v1alpha1.ConditionComplete) {
-			if err := s.save(ctx, name, bm); err != nil {
+			err := s.save(ctx, name, bm)
+			if errors.Is(err, slurmbridge.ErrNotOpen) { // an attach may find the end before the site was opened again
+				done = false
+				continue
+			}
+			if err != nil {
 				return false, err
 			}
 			continue

@@ -77,7 +77,9 @@ func (s *session) gaveUp(ctx context.Context, err error) error {
 	var kept *unsaved
 	switch {
 	case errors.As(err, &refused):
-		return &exitError{code: refused.code(), err: errors.Join(err, s.cancel(ctx))}
+		err = errors.Join(err, s.cancel(ctx))
+		s.sayKept()
+		return &exitError{code: refused.code(), err: err}
 	case errors.As(err, &kept):
 		s.output.discard()
 		return errors.Join(fmt.Errorf("%w: make room there, then write the results with %s", err, s.wayBack()), s.plane.stop())
@@ -115,10 +117,15 @@ func (s *session) interrupted(ctx context.Context, sig os.Signal) error {
 	for _, j := range jobs {
 		s.progress.sayf("assay: ended job %s", j)
 	}
+	s.sayKept()
+	return &exitError{code: exitAborted, err: err}
+}
+
+// sayKept says where the results of a run are that did not come to its end.
+func (s *session) sayKept() {
 	if fileExists(s.output.path) {
 		s.progress.sayf("assay: what was written until then is in %s", s.output.path)
 	}
-	return &exitError{code: exitAborted, err: err}
 }
 
 // cancel deletes the benchmarks and everything that the session started, and keeps what was measured until then.

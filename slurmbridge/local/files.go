@@ -67,20 +67,30 @@ func (Files) Open(_ context.Context, path string, offset int64) (io.ReadCloser, 
 	return f, nil
 }
 
-// writeWhole writes beside the file and renames. CreateTemp makes mode 0600.
+// writeWhole writes beside the file and renames. CreateTemp makes mode 0600. An error names the file that was meant: the
+// other name is never the same twice.
 func writeWhole(path string, b []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".write-*")
 	if err != nil {
-		return err
+		return about(path, err)
 	}
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		_ = os.Remove(f.Name()) // what failed before counts
+		return about(path, err)
 	}
 	return nil
+}
+
+// about puts the path that was meant into an error.
+func about(path string, err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: at.Op, Path: path, Err: at.Err}
+	}
+	return err
 }
 
 // Probe checks that jobs can run here and that the work folder is ours: it exists or is made, we can write to it, and
@@ -107,7 +117,7 @@ func (h *Host) Probe(_ context.Context, workDir string) error {
 	}
 	f, err := os.CreateTemp(workDir, ".probe-*")
 	if err != nil {
-		return fmt.Errorf("%w: %w", slurmbridge.ErrWorkDir, err)
+		return fmt.Errorf("%w: %w", slurmbridge.ErrWorkDir, about(workDir, err))
 	}
 	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
 		return fmt.Errorf("%w: %w", slurmbridge.ErrWorkDir, err)

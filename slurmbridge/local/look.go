@@ -95,6 +95,12 @@ func (h *Host) over(id string, j *slurmbridge.Job) (bool, error) {
 	if err != nil || !found {
 		return false, err
 	}
+	e.tell(j)
+	return true, nil
+}
+
+// tell says in the words of the batch system how the job ended.
+func (e ending) tell(j *slurmbridge.Job) {
 	j.State, j.Ended, j.ExitCode, j.Signal = e.State, time.Unix(0, e.Time).UTC(), e.Code, e.Signal
 	if j.Ended.Before(j.Started) {
 		j.Ended = j.Started
@@ -115,7 +121,6 @@ func (h *Host) over(id string, j *slurmbridge.Job) (bool, error) {
 	default:
 		j.Phase, j.Reason = slurmbridge.Unknown, "Unknown"
 	}
-	return true, nil
 }
 
 // withoutRunner settles a job whose runner is gone: it runs until its last process ended, and then failed, for nobody
@@ -146,7 +151,10 @@ func (h *Host) withoutRunner(id string, rec record, j slurmbridge.Job, owner str
 		e.State = "CANCELLED"
 	}
 	if err := h.writeEnd(id, e); err != nil {
-		return j, err
+		// A full disk does not make the job any less over: that is said all the same, and found out again after a restart.
+		e.Time = h.o.Now().UnixNano()
+		e.tell(&j)
+		return j, nil
 	}
 	_, err = h.over(id, &j)
 	return j, err

@@ -24,7 +24,7 @@ type history struct {
 // mostLines bounds a history; the oldest lines go first.
 const mostLines = 400
 
-func (h *history) add(format string, args ...any) {
+func (h *history) addf(format string, args ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lines = append(h.lines, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
@@ -54,11 +54,11 @@ func (s logSink) Info(_ int, message string, values ...any) {
 	if comesAndGoes.MatchString(message) {
 		return
 	}
-	s.history.add("%s %v", message, slices.Concat(s.values, values))
+	s.history.addf("%s %v", message, slices.Concat(s.values, values))
 }
 
 func (s logSink) Error(err error, message string, values ...any) {
-	s.history.add("%s: %v %v", message, err, slices.Concat(s.values, values))
+	s.history.addf("%s: %v %v", message, err, slices.Concat(s.values, values))
 }
 func (s logSink) WithName(string) logr.LogSink { return s }
 func (s logSink) WithValues(values ...any) logr.LogSink {
@@ -74,7 +74,7 @@ func (w *World) stored(content map[string]any) {
 		return
 	}
 	c, ended := conditionsOf(u)
-	w.history.add("%s %s: kstatus %s, %s", u.GetKind(), u.GetName(), r.Status, c)
+	w.history.addf("%s %s: kstatus %s, %s", u.GetKind(), u.GetName(), r.Status, c)
 	if wrong := misread(u, c, ended, r.Status); wrong != "" {
 		w.t.Errorf("%s %s: kstatus says %s: %s; %s", u.GetKind(), u.GetName(), r.Status, wrong, c)
 	}

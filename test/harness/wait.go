@@ -15,16 +15,13 @@ import (
 	"assay.bench/api/v1alpha1"
 )
 
-// patience ends a wait on a machine that is busy with other things.
-const patience = 2 * time.Minute
-
 // again is when a wait looks again although no status was stored: for what changes in the cluster or is deleted.
 const again = 200 * time.Millisecond
 
 // Until waits until look returns "", and ends the test with its last answer otherwise.
 func (w *World) Until(what string, look func() string) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(w.t.Context(), w.patience)
 	defer cancel()
 	tick := time.NewTicker(again)
 	defer tick.Stop()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +27,8 @@ type Options struct {
 	Nodes int
 	// Speed divides the lengths of what the nodes do; 0 takes 50.
 	Speed float64
+	// Patience ends a wait; 0 takes two minutes, for a machine that is busy with other things.
+	Patience time.Duration
 }
 
 // World is one test's part of a Plane. Its methods end the test when they fail.
@@ -41,6 +44,8 @@ type World struct {
 	plane   *Plane
 	log     logr.Logger
 	history *history
+
+	patience time.Duration
 
 	// processes counts those that were started; process is the one that runs, or nil.
 	processes int
@@ -67,7 +72,7 @@ func (p *Plane) World(t *testing.T, o Options) *World {
 	name := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-"), "-")
 	w := &World{
 		Client: c, Namespace: name[max(0, len(name)-48):], Origin: origin, Clock: &Clock{},
-		t: t, plane: p, history: &history{}, changed: make(chan struct{}),
+		t: t, plane: p, history: &history{}, patience: or(o.Patience, 2*time.Minute), changed: make(chan struct{}),
 	}
 	w.Namespace = strings.TrimLeft(w.Namespace, "-") + "-" + origin[:8]
 	w.log = logr.New(logSink{history: w.history})
@@ -140,7 +145,7 @@ func (w *World) Run(kills ...Kill) (stop func() (killed int)) {
 			select {
 			case <-p.power.down:
 				killed++
-				w.history.add("process %d was killed %s", i+1, kill.Place)
+				w.history.addf("process %d was killed %s", i+1, kill.Place)
 			case <-ctx.Done():
 			}
 			if err := p.stop(); err != nil {

@@ -166,6 +166,9 @@ func syntaxError(file string, err error) error {
 	if m := yamlLine.FindStringSubmatchIndex(message); m != nil {
 		line, _ = strconv.Atoi(message[m[2]:m[3]]) // the expression matched digits
 		message = message[m[1]:]
+		if strings.HasPrefix(message, "did not find expected") {
+			line++ // these errors of the library count lines from 0, the others from 1
+		}
 	}
 	return &Error{File: file, Line: max(1, line), Column: 1, Message: "this is not YAML: " + message}
 }

@@ -192,10 +192,13 @@ func Find(root, digits string) (Folder, error) {
 			found = append(found, f)
 		}
 	}
-	if len(found) != 1 {
-		return Folder{}, fmt.Errorf("%d control planes begin with %q: see assay attach", len(found), digits)
+	switch len(found) {
+	case 0:
+		return Folder{}, fmt.Errorf("no control plane begins with %q: assay attach lists them", digits)
+	case 1:
+		return found[0], nil
 	}
-	return found[0], nil
+	return Folder{}, fmt.Errorf("%d control planes begin with %q: give more digits; assay attach lists them", len(found), digits)
 }
 
 // Standing returns the control plane of assay up with this context.
@@ -218,7 +221,7 @@ func EnsureStanding(root string, info Info) (f Folder, made bool, err error) {
 	if err := makeRoot(root); err != nil {
 		return Folder{}, false, err
 	}
-	lock, err := os.OpenFile(filepath.Join(root, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.Open(root) // a folder can be locked as well as a file
 	if err != nil {
 		return Folder{}, false, fmt.Errorf("state folder: %w", err)
 	}

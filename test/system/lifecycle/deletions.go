@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"strings"
 	"testing"
-	"time"
 
 	eventsv1 "k8s.io/api/events/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -12,8 +11,6 @@ import (
 	"assay.bench/slurmbridge"
 	"assay.bench/test/harness"
 )
-
-func hours(n int) time.Duration { return time.Duration(n) * time.Hour }
 
 func deletedInQueue(t *testing.T, p *harness.Plane) {
 	w := begin(t, p, harness.Options{Nodes: 2}) // of which each job takes both

@@ -4,6 +4,7 @@ package lifecycle
 
 import (
 	"testing"
+	"time"
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/test/harness"
@@ -60,8 +61,11 @@ func begin(t *testing.T, p *harness.Plane, o harness.Options) *harness.World {
 	return w
 }
 
-// endless is longer than any test takes, at any speed of the cluster.
-const endless = "100h"
+// endless is longer than any test takes. A clock that is moved by overEndless is past it, at the speed of a World.
+const (
+	endless     = "100h"
+	overEndless = 3 * time.Hour
+)
 
 // underLoad stores a benchmark whose load goes on until the test moves the clock, and waits until it is measuring.
 func underLoad(w *harness.World, name string) (*v1alpha1.Benchmark, *v1alpha1.SlurmJob) {

@@ -5,10 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"assay.bench/api/v1alpha1"
-	"assay.bench/controllers/reconcile"
 	"assay.bench/test/harness"
 )
 
@@ -19,25 +15,12 @@ const firstSweep = 15 * time.Second
 // once a tick, however many there are.
 func Many(t *testing.T, p *harness.Plane, many int) {
 	begun := time.Now()
-	w := begin(t, p, harness.Options{Nodes: 4 * many})
+	w := begin(t, p, harness.Options{Nodes: 4 * many, Patience: time.Hour})
 	for i := range many {
 		bm := harness.Benchmark(fmt.Sprintf("bm-%d", i))
 		bm.Spec.Clients[0].Warmup = ""
 		w.Create(bm)
 	}
-	w.Until("the end of all runs", func() string {
-		var list v1alpha1.BenchmarkList
-		if err := w.Client.List(t.Context(), &list, client.InNamespace(w.Namespace)); err != nil {
-			t.Fatal(err)
-		}
-		done := 0
-		for i := range list.Items {
-			if c := list.Items[i].Status.Conditions; reconcile.IsComplete(c) {
-				done++
-			}
-		}
-		return unless(done == many, fmt.Sprintf("%d of %d", done, many))
-	})
 	for i := range many {
 		bm := harness.Benchmark(fmt.Sprintf("bm-%d", i))
 		bm.Namespace = w.Namespace

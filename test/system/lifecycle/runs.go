@@ -71,7 +71,7 @@ func suspendedUnderWay(t *testing.T, p *harness.Plane) {
 	if err := w.Change(bm, func() { bm.Spec.Suspend, bm.Spec.Run = true, 0 }); err != nil {
 		t.Fatal(err)
 	}
-	w.Clock.Advance(hours(3))
+	w.Clock.Advance(overEndless)
 	w.Whole(bm)
 	w.ExactlyOnce(1)
 }
@@ -93,7 +93,7 @@ func fixedUnderWay(t *testing.T, p *harness.Plane) {
 	if err := w.Change(bm, func() { bm.Spec.Cleanup.Objects = "Keep" }); err != nil {
 		t.Errorf("a change of cleanup was refused: %v", err)
 	}
-	w.Clock.Advance(hours(3))
+	w.Clock.Advance(overEndless)
 	w.Whole(bm)
 	if bm.Status.Run.Name != "g1" {
 		t.Errorf("the run is %s: a change of cleanup must not start another", bm.Status.Run.Name)

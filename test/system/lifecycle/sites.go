@@ -30,7 +30,7 @@ func unreachable(t *testing.T, p *harness.Plane) {
 	}
 	w.Cluster.Outage(false)
 	w.UntilCondition(job, v1alpha1.ConditionSynced, "True SiteAnswers")
-	w.Clock.Advance(hours(3))
+	w.Clock.Advance(overEndless)
 	w.Whole(bm)
 	w.ExactlyOnce(1)
 }
@@ -72,7 +72,7 @@ func requeued(t *testing.T, p *harness.Plane) {
 		w.Get(load, "bm-load")
 		return unless(load.Status.Phase == "Measuring", load.Status.Phase)
 	})
-	w.Clock.Advance(hours(3))
+	w.Clock.Advance(overEndless)
 	w.Whole(bm)
 	w.Get(job, job.Name)
 	if a := job.Status.Attempts[0]; a.Reason != v1alpha1.ReasonRequeued {

@@ -1,0 +1,50 @@
+//go:build e2e
+
+package e2e
+
+// simulator is the service of the benchmark short.
+const simulator = "{name: sim, llmsim: {ttft: {mean: 10ms}, itl: {mean: 2ms}}}"
+
+// badRecipes are refused before anything starts.
+func badRecipes() map[string]badInput {
+	refused := func(reason, recipe, words, kubectl string) badInput {
+		return badInput{reason: reason, recipe: recipe, wantCode: 2, wantWords: []string{"assay: recipe.yaml:" + words}, wantKubectl: kubectl}
+	}
+	return map[string]badInput{
+		"unknown field": refused("a typo is not ignored", changed("duration:", "durration:"),
+			`13:5: spec.clients[0].durration: unknown field; did you mean "duration"?`, `unknown field "spec.clients[0].durration"`),
+		"unknown field far from any": refused("where nothing is near, what may stand there helps", changed("{concurrency: 1}", "{concurrency: 1, users: 8}"),
+			"12:34: spec.clients[0].closedLoop.users: unknown field; the fields there are concurrency, thinkTime", `unknown field "spec.clients[0].closedLoop.users"`),
+		"field twice": refused("the API server would take the last one", changed("    duration: 1500ms\n", "    duration: 1500ms\n    duration: 2s\n"),
+			`14:5: the field "duration" stands twice`, ""),
+		"wrong type": refused("a word for a number", changed("concurrency: 1", "concurrency: many"),
+			`12:18: spec.clients[0].closedLoop.concurrency: "many" is not a whole number`, "must be of type integer"),
+		"wrong type, a list": refused("a word for a list", changed("services:\n  - "+simulator, "services: sim"),
+			`6:3: spec.services: "sim" is not a list: begin each item with a dash`, ""),
+		"not a length of time": refused("a unit that is none", changed("1500ms", "15 seconds"),
+			`13:5: spec.clients[0].duration: "15 seconds" is not valid: write a length of time such as 500ms, 90s or 1h30m`, "should match"),
+		"two engines": refused("one service runs one engine", changed("llmsim: {ttft", "command: {argv: [sleep]}, llmsim: {ttft"),
+			"7:5: spec.services[0]: name exactly one engine of command, llmsim", "name exactly one engine of command, llmsim"),
+		"no engine": refused("a service runs something", changed(simulator, "{name: sim}"),
+			"7:5: spec.services[0]: name exactly one engine of command, llmsim", "name exactly one engine of command, llmsim"),
+		"no such target": refused("a client loads one of the services", changed("{service: sim}", "{service: sym}"),
+			`10:14: spec.clients[0].target.service: there is no service "sym" in spec.services: name one of sim`, "a client targets a service that is not in services"),
+		"times beyond the limit": refused("a job must not be cut in its middle", changed("itl: {mean: 2ms}}", "itl: {mean: 2ms}}, resources: {timeLimit: 1m}"),
+			"7:77: spec.services[0].resources.timeLimit: the job may take 6m11.5s (readiness 5m0s + measurement 1.5s + drain 1m0s + stop 10s), "+
+				"which is more than its time limit 1m0s: raise the limit, or lower readiness.timeout, duration or repeats.count", ""),
+		"no model": refused("somebody has to know the model", changed(simulator, "{name: sim, command: {argv: [x], ports: [{name: http}]}}"),
+			"11:5: spec.clients[0].inference: service sim does not say which model it serves: name it in inference.model, or in the service's command.model", ""),
+		"no such site": refused("no site, no job", changed("site: local", "site: meluxina"),
+			`5:3: spec.site: there is no Site "meluxina" in namespace default: add it to the recipe, or use "local" for this machine`, onlyRun),
+		"no such kind": refused("a kind that looks like ours", changed("kind: Benchmark", "kind: Benchmrk"),
+			`2:1: kind: there is no kind "Benchmrk" in assay.bench/v1alpha1; did you mean "Benchmark"?`, ""),
+		"no such version": refused("a version that is not ours", changed("v1alpha1", "v1"),
+			`1:1: apiVersion: there is no version "v1" of assay.bench: use assay.bench/v1alpha1`, ""),
+		"no such namespace": refused("a namespace is made by somebody", changed("{name: short}", "{name: short, namespace: lab}"),
+			`3:25: metadata.namespace: there is no namespace "lab": add it to the recipe, as an object of kind Namespace`, ""),
+		"no YAML": refused("a bracket that is never closed", changed("{service: sim}", "{service: sim"),
+			"10:1: this is not YAML: ", ""),
+		"nothing": refused("an empty file", "# later\n",
+			"1:1: the file holds no object; begin with apiVersion: assay.bench/v1alpha1", ""),
+	}
+}
