@@ -49,8 +49,7 @@ func stageNode(o *OS, workDir string) (string, error) {
 // unstaged says that the work folder does not take assay-node. It names the program's path and not that of the file that
 // becomes it, which is never the same twice.
 func unstaged(path string, err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		err = &fs.PathError{Op: at.Op, Path: path, Err: at.Err}
 	}
 	return fmt.Errorf("%w: assay-node cannot be put there: %w", slurmbridge.ErrWorkDir, err)

@@ -120,7 +120,7 @@ func openPlane(ctx context.Context, o *OS, folder state.Folder) (*plane, error) 
 }
 
 // standingPlane talks to the control plane of a context.
-func standingPlane(_ context.Context, o *OS, root, name string) (*plane, error) {
+func standingPlane(root, name string) (*plane, error) {
 	folder, found, err := state.Standing(root, name)
 	if err != nil {
 		return nil, err

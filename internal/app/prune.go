@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"assay.bench/internal/app/state"
+	"assay.bench/internal/rundir"
 )
 
 // pruneOptions are the flags of assay prune.
@@ -130,6 +131,9 @@ func runFolders(f state.Folder) ([]leftover, error) {
 	}
 	var out []leftover
 	for _, p := range paths {
+		if f.Running() && !fileExists(filepath.Join(p, rundir.ResultFile)) {
+			continue // its jobs have ended, and the controllers still read what they wrote
+		}
 		found, err := measure("results of an ended run of assay up "+f.Info.Context, p)
 		if err != nil {
 			return nil, err

@@ -152,7 +152,7 @@ func runPlane(ctx context.Context, o *OS, opts runOptions, names []string, out o
 		return nil, err
 	}
 	if opts.context != "" {
-		return standingPlane(ctx, o, root, opts.context)
+		return standingPlane(root, opts.context)
 	}
 	files := make([]string, len(opts.files))
 	for i, f := range opts.files {

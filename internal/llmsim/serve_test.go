@@ -159,17 +159,17 @@ func serveLoopback(t *testing.T, c Config) (s *Server, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = newServer(t, c)
+	server := newServer(t, c)
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, l) }()
+	go func() { served <- server.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-served; err != nil {
 			t.Errorf("Serve() = %v", err)
 		}
 	})
-	return s, "http://" + l.Addr().String()
+	return server, "http://" + l.Addr().String()
 }
 
 // answerOf is what a client sees of an answer.

@@ -154,7 +154,7 @@ func (h *Host) withoutRunner(id string, rec record, j slurmbridge.Job, owner str
 		// A full disk does not make the job any less over: that is said all the same, and found out again after a restart.
 		e.Time = h.o.Now().UnixNano()
 		e.tell(&j)
-		return j, nil
+		return j, nil //nolint:nilerr // the job is over, whether or not that could be written down
 	}
 	_, err = h.over(id, &j)
 	return j, err

@@ -266,11 +266,11 @@ func oldNode(t *testing.T, u *user.User) user.Answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	real := u.Path("assay-node")
-	if err := os.Rename(found[0], real); err != nil {
+	program := u.Path("assay-node")
+	if err := os.Rename(found[0], program); err != nil {
 		t.Fatal(err)
 	}
-	script := fmt.Sprintf("#!/bin/bash\nsed -i 's/\"version\": 1/\"version\": 99/' plan.json\nexec %s \"$@\"\n", real)
+	script := fmt.Sprintf("#!/bin/bash\nsed -i 's/\"version\": 1/\"version\": 99/' plan.json\nexec %s \"$@\"\n", program)
 	script += strings.Repeat("#", int(info.Size())-len(script)) // assay looks at the size before it stages the program anew
 	if err := os.WriteFile(found[0], []byte(script), 0o700); err != nil {
 		t.Fatal(err)

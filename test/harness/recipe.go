@@ -26,7 +26,7 @@ func Benchmark(name string) *v1alpha1.Benchmark {
 	bm.Spec.Site = SiteName
 	bm.Spec.Services = []v1alpha1.BenchmarkService{{Name: "server", ServiceParameters: Server()}}
 	bm.Spec.Clients = []v1alpha1.BenchmarkClient{{Name: "load", ClientParameters: Load("server")}}
-	bm.Spec.SLOs = []v1alpha1.SLO{{Client: "load", Metric: "ttft", Statistic: "p90", AtMost: "10s"}}
+	bm.Spec.SLOs = []v1alpha1.SLO{{Client: "load", Metric: "ttft", Statistic: "p50", AtMost: "10s"}}
 	return bm
 }
 

@@ -27,7 +27,7 @@ type Options struct {
 	Nodes int
 	// Speed divides the lengths of what the nodes do; 0 takes 50.
 	Speed float64
-	// Patience ends a wait; 0 takes two minutes, for a machine that is busy with other things.
+	// Patience ends a wait; 0 takes five minutes, for a machine that is busy with other things.
 	Patience time.Duration
 }
 
@@ -72,7 +72,7 @@ func (p *Plane) World(t *testing.T, o Options) *World {
 	name := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-"), "-")
 	w := &World{
 		Client: c, Namespace: name[max(0, len(name)-48):], Origin: origin, Clock: &Clock{},
-		t: t, plane: p, history: &history{}, patience: or(o.Patience, 2*time.Minute), changed: make(chan struct{}),
+		t: t, plane: p, history: &history{}, patience: or(o.Patience, 5*time.Minute), changed: make(chan struct{}),
 	}
 	w.Namespace = strings.TrimLeft(w.Namespace, "-") + "-" + origin[:8]
 	w.log = logr.New(logSink{history: w.history})

@@ -59,7 +59,7 @@ func Parse(file string, content []byte) ([]Object, error) {
 			break
 		}
 		if err != nil {
-			return nil, syntaxError(file, err)
+			return nil, syntaxError(file, content, err)
 		}
 		if len(document.Content) == 0 || isNull(document.Content[0]) {
 			continue
@@ -160,7 +160,7 @@ func checkKeys(file string, n *yaml.Node, depth int) error {
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
 // syntaxError takes the line out of the parser's words.
-func syntaxError(file string, err error) error {
+func syntaxError(file string, content []byte, err error) error {
 	line := 1
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	if m := yamlLine.FindStringSubmatchIndex(message); m != nil {
@@ -170,7 +170,7 @@ func syntaxError(file string, err error) error {
 			line++ // these errors of the library count lines from 0, the others from 1
 		}
 	}
-	return &Error{File: file, Line: max(1, line), Column: 1, Message: "this is not YAML: " + message}
+	return &Error{File: file, Line: max(1, min(line, bytes.Count(content, []byte{'\n'})+1)), Column: 1, Message: "this is not YAML: " + message}
 }
 
 // At makes an error at a field. Where the field is not in the file, the nearest parent that is gives the position.

@@ -79,6 +79,10 @@ const infoFile = "assay.json"
 // Root is where control planes of a user live: $XDG_STATE_HOME/assay, else ~/.local/state/assay; below /var/tmp when
 // that is on a network file system, where etcd must not run.
 func Root(env func(string) string, home string, uid int) (string, error) {
+	return root(env, home, uid, onNetwork)
+}
+
+func root(env func(string) string, home string, uid int, onNetwork func(path string) bool) (string, error) {
 	base := env("XDG_STATE_HOME")
 	if base == "" {
 		if home == "" {
@@ -105,11 +109,15 @@ func onNetwork(path string) bool {
 		}
 		path = parent
 	}
-	// Magic numbers of statfs(2), and those of Lustre, GPFS and BeeGFS.
+	return isNetwork(s.Type)
+}
+
+// isNetwork knows the magic numbers of statfs(2), and those of Lustre, GPFS and BeeGFS.
+func isNetwork(magic int64) bool {
 	return slices.Contains([]int64{
 		unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC,
 		unix.AFS_SUPER_MAGIC, unix.V9FS_MAGIC, 0x0bd00bd0, 0x47504653, 0x19830326,
-	}, int64(s.Type))
+	}, magic)
 }
 
 // Create makes the folder of a new control plane with a random origin.

@@ -1,0 +1,78 @@
+//go:build !embednode
+
+package app
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"assay.bench/internal/rundir"
+	"assay.bench/slurmbridge"
+)
+
+// beside puts a program assay-node beside assay.
+func beside(t *testing.T, text string) *OS {
+	t.Helper()
+	o := &OS{Executable: filepath.Join(t.TempDir(), "assay")}
+	if err := os.WriteFile(besideNode(o), []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// An assay-node that does not know our plans is met at the start, not by the job.
+func TestCheckNode(t *testing.T) {
+	says := func(words string) *OS { return beside(t, "#!/bin/sh\necho "+shellQuote(words)+"\n") }
+	for reason, tt := range map[string]struct {
+		o    *OS
+		want string
+	}{
+		"the same version": {says(fmt.Sprintf("assay-node v1 (plan version %d)", rundir.Version)), ""},
+		"an old one":       {says("assay-node v0 (plan version 0)"), fmt.Sprintf(`it says "assay-node v0 (plan version 0)\n", and plans of version %d are written here: build both with make`, rundir.Version)},
+		"something else":   {says("hello"), `it says "hello\n"`},
+		"one that fails":   {beside(t, "#!/bin/sh\nexit 1\n"), "version: exit status 1: build assay and assay-node with make"},
+		"none":             {&OS{Executable: filepath.Join(t.TempDir(), "assay")}, "there is none beside it"},
+	} {
+		err := checkNode(t.Context(), tt.o)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", reason, err, tt.want)
+		}
+	}
+}
+
+func TestStageNode(t *testing.T) {
+	o := beside(t, "#!/bin/sh\necho staged\n")
+	work := t.TempDir()
+	path, err := stageNode(o, work)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o700 || !strings.HasPrefix(path, filepath.Join(work, "bin")+"/") {
+		t.Errorf("%s, %v, %v", path, info, err)
+	}
+	// A copy that was cut short is made again; a whole one is not touched.
+	if err := os.WriteFile(path, []byte("#!"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := stageNode(o, work); err != nil || again != path {
+		t.Errorf("%s, %v", again, err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "#!/bin/sh\necho staged\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if left := below(t, filepath.Dir(path)); len(left) != 1 {
+		t.Errorf("beside the program: %v", left)
+	}
+	file := filepath.Join(work, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stageNode(o, file); !errors.Is(err, slurmbridge.ErrWorkDir) {
+		t.Errorf("into a file: %v, want one that stalls the Site", err)
+	}
+}
