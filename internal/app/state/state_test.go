@@ -203,7 +203,8 @@ func TestRunning(t *testing.T) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	if !f.Running() || !f.Running() {
+	first, second := f.Running(), f.Running()
+	if !first || !second {
 		t.Error("the lock is held, and a look does not take it away")
 	}
 	if err := lock.Close(); err != nil {
