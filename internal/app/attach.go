@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"assay.bench/internal/app/state"
+	"assay.bench/slurmbridge"
 )
 
 func newAttach(o *OS) *cobra.Command {
@@ -60,7 +61,7 @@ func attach(ctx context.Context, o *OS, root, digits string) error {
 		return usage(err)
 	}
 	if folder.Info.Kind != state.KindRun || len(folder.Info.Benchmarks) == 0 {
-		return usage(fmt.Errorf("%s is a standing control plane: use export KUBECONFIG=%s", folder.Short(), shellQuote(folder.Kubeconfig())))
+		return usage(fmt.Errorf("%s is a standing control plane: use export KUBECONFIG=%s", folder.Short(), slurmbridge.Quote(folder.Kubeconfig())))
 	}
 	signals := make(chan os.Signal, 4)
 	defer o.Notify(signals, endSignals()...)()

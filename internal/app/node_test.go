@@ -26,7 +26,7 @@ func beside(t *testing.T, text string) *OS {
 
 // An assay-node that does not know our plans is met at the start, not by the job.
 func TestCheckNode(t *testing.T) {
-	says := func(words string) *OS { return beside(t, "#!/bin/sh\necho "+shellQuote(words)+"\n") }
+	says := func(words string) *OS { return beside(t, "#!/bin/sh\necho "+slurmbridge.Quote(words)+"\n") }
 	for reason, tt := range map[string]struct {
 		o    *OS
 		want string

@@ -20,6 +20,7 @@ import (
 	"assay.bench/internal/app/recipe"
 	"assay.bench/internal/app/state"
 	"assay.bench/internal/controlplane"
+	"assay.bench/slurmbridge"
 )
 
 // plane is a control plane that a command works with: one that runs in this process, or a standing one that it only
@@ -71,13 +72,13 @@ func inUse(folder state.Folder, err error) error {
 		return alreadyUp(folder, who)
 	}
 	return usage(fmt.Errorf("the run %s is followed already (%s): end that first, or look at it with KUBECONFIG=%s assay kubectl get bm -A",
-		folder.Short(), who, shellQuote(folder.Kubeconfig())))
+		folder.Short(), who, slurmbridge.Quote(folder.Kubeconfig())))
 }
 
 // alreadyUp refuses a second control plane of one context.
 func alreadyUp(folder state.Folder, who string) error {
 	return usage(fmt.Errorf("the control plane %q is up already (%s): export KUBECONFIG=%s, or end it with assay down --context %s",
-		folder.Info.Context, who, shellQuote(folder.Kubeconfig()), folder.Info.Context))
+		folder.Info.Context, who, slurmbridge.Quote(folder.Kubeconfig()), folder.Info.Context))
 }
 
 // openPlane starts the API server and the controllers of a state folder.

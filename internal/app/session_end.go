@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"assay.bench/api/v1alpha1"
+	"assay.bench/slurmbridge"
 )
 
 // worse is the exit code that counts more: 130 > 5 > 4 > 3 > 7 > 0.
@@ -166,7 +167,7 @@ func (s *session) wayBack() string {
 	if s.plane.owned {
 		return "assay attach " + s.plane.folder.Short()
 	}
-	return fmt.Sprintf("KUBECONFIG=%s assay kubectl get bm -A", shellQuote(s.plane.folder.Kubeconfig()))
+	return fmt.Sprintf("KUBECONFIG=%s assay kubectl get bm -A", slurmbridge.Quote(s.plane.folder.Kubeconfig()))
 }
 
 // exitHangup is what a shell makes of a program that SIGHUP ended.

@@ -16,6 +16,7 @@ import (
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/internal/app/state"
+	"assay.bench/slurmbridge"
 )
 
 // defaultContext names the standing control plane where no --context is given.
@@ -96,7 +97,7 @@ func upForeground(ctx context.Context, o *OS, root, name string) error {
 }
 
 func printExport(o *OS, folder state.Folder) {
-	fmt.Fprintf(o.Stdout, "export KUBECONFIG=%s\n", shellQuote(folder.Kubeconfig()))
+	fmt.Fprintf(o.Stdout, "export KUBECONFIG=%s\n", slurmbridge.Quote(folder.Kubeconfig()))
 }
 
 // startWithin is how long a control plane may take to start on a busy machine.

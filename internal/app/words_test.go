@@ -1,9 +1,6 @@
 package app
 
 import (
-	"bytes"
-	"os/exec"
-	"strings"
 	"testing"
 
 	"assay.bench/api/v1alpha1"
@@ -43,29 +40,6 @@ func TestRefusalCode(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %d", reason, got, want)
 		}
 	}
-}
-
-func FuzzShellQuote(f *testing.F) {
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, seed := range []string{"", "a", "a b", "it's", `"$HOME"`, "`id`", "a;b", "-n", "~", "#", "a\\", "\n", "größe", "*", "!", "{a,b}", "'", "''", "=x"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if strings.ContainsRune(text, 0) {
-			return // no word of a shell, and no path either
-		}
-		got, err := exec.Command(sh, "-c", "printf %s "+shellQuote(text)).Output()
-		if text[:min(1, len(text))] == "-" || text == "" {
-			got, err = exec.Command(sh, "-c", "printf %s "+shellQuote("x"+text)).Output()
-			got = bytes.TrimPrefix(got, []byte("x"))
-		}
-		if err != nil || string(got) != text {
-			t.Errorf("%q becomes %q, which sh reads as %q, %v", text, shellQuote(text), got, err)
-		}
-	})
 }
 
 func TestPreciseErrors(t *testing.T) {
