@@ -105,9 +105,9 @@ func alive(p *pass) bool {
 	return false
 }
 
-// underWay cleans up after a run that is Complete, and stops there.
+// underWay cleans up after a run that has ended, and stops there.
 func underWay(p *pass) bool {
-	if !reconcile.IsComplete(p.bm.Status.Conditions) {
+	if !p.run().Ended() {
 		return true
 	}
 	running := 0

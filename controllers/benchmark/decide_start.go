@@ -31,7 +31,7 @@ func wantsRun(bm *v1alpha1.Benchmark) bool {
 	if run == nil {
 		return true
 	}
-	return reconcile.IsComplete(bm.Status.Conditions) && (specHash(bm) != run.SpecHash || bm.Spec.Run > run.SpecRun)
+	return run.Ended() && (specHash(bm) != run.SpecHash || bm.Spec.Run > run.SpecRun)
 }
 
 // mayStart refuses a run that cannot go well, while the spec may still be changed.
@@ -126,6 +126,9 @@ func nameIsFree(p *pass) bool {
 
 // refuse stalls a Benchmark whose run does not start.
 func (p *pass) refuse(reason, message string) {
+	if p.bm.Status.Run != nil {
+		p.notComplete(message)
+	}
 	p.stalled(reason, message)
 	p.says(phaseInvalid, message)
 }
@@ -136,6 +139,7 @@ func formerIsGone(p *pass) bool {
 		return true
 	}
 	p.do(reconcile.Removal(p.seen.Former, reconcile.IsAbandoned(p.bm))...)
+	p.notComplete("the next run begins once the jobs of the former one are gone")
 	p.progressing("waits until the jobs of the former run are gone")
 	p.says(phaseQueued, "ends the jobs of the former run")
 	p.lookAgain(reconcile.RemovalPause(p.seen.Former))
@@ -161,8 +165,7 @@ func started(p *pass) bool {
 	}
 	s := &p.bm.Status
 	s.Run, s.Results, s.Primary, s.SLO, s.Progress = run, nil, "", "", ""
-	p.cond.False(v1alpha1.ConditionComplete, v1alpha1.ReasonProgressing, "the run is under way")
-	p.cond.Unknown(v1alpha1.ConditionSucceeded, v1alpha1.ReasonProgressing, "the run is under way")
+	p.notComplete("the run is under way")
 	p.cond.False(v1alpha1.ConditionServicesReady, v1alpha1.ReasonWaiting, "the jobs are not made yet")
 	p.cond.False(v1alpha1.ConditionLoadComplete, v1alpha1.ReasonWaiting, "the jobs are not made yet")
 	p.cond.Unknown(v1alpha1.ConditionMonitored, v1alpha1.ReasonWaiting, "nothing was scraped yet")
@@ -172,6 +175,12 @@ func started(p *pass) bool {
 	}
 	p.event(reconcile.Event{Reason: "RunStarted", Action: "Start", Message: fmt.Sprintf("run %s, seed %d", run.Name, run.Seed)})
 	return true
+}
+
+// notComplete takes back what the conditions said of a former run.
+func (p *pass) notComplete(words string) {
+	p.cond.False(v1alpha1.ConditionComplete, v1alpha1.ReasonProgressing, words)
+	p.cond.Unknown(v1alpha1.ConditionSucceeded, v1alpha1.ReasonProgressing, words)
 }
 
 // timeScale is what the annotation asks for; 1 without it.

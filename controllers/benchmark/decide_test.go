@@ -141,7 +141,7 @@ func startStates() map[string]state {
 			}),
 			want: sight{
 				Phase: "Queued", Step: "ends the jobs of the former run", After: again, Do: []string{"delete SlurmJob bm-g1 a"},
-				Conditions: []string{"Complete=True Passed", "Succeeded=True Passed", "Ready=False Progressing", "Reconciling=True Progressing"},
+				Conditions: []string{"Complete=False Progressing", "Succeeded=Unknown Progressing", "Ready=False Progressing", "Reconciling=True Progressing"},
 			},
 		},
 		"next run": {
@@ -158,6 +158,16 @@ func startStates() map[string]state {
 					"record /work/o/ns/bm/g2/run.json g2", "credential bm-sim-g2",
 					"create Service bm-sim", "create LoadClient bm-load", "create SlurmJob bm-g2",
 				},
+			},
+		},
+		"next run is refused": {
+			reason: "the conditions of the former run do not speak for the next",
+			bm: ended(metav1.ConditionTrue, results.Passed, func(bm *v1alpha1.Benchmark) {
+				bm.Spec.Run, bm.Generation, bm.Spec.Site = 1, 2, "elsewhere"
+			}),
+			want: sight{
+				Phase: "Invalid", Step: `there is no Site "elsewhere" in namespace ns: create it, or name another in spec.site`, After: again,
+				Conditions: []string{"Complete=False Progressing", "Succeeded=Unknown Progressing", "Ready=False SiteMissing", "Stalled=True SiteMissing"},
 			},
 		},
 		"suspended after a run": {

@@ -162,6 +162,7 @@ func afterStates() map[string]state {
 	kept, stopping, done, failed := underRun(keeps), underRun(keeps), underRun(), underRun()
 	for bm, outcome := range map[*v1alpha1.Benchmark]string{kept: results.Passed, stopping: results.Passed, done: results.Passed, failed: results.Failed} {
 		reconcile.Conditions{List: &bm.Status.Conditions, Generation: 1, Now: now}.Ended(succeeded(outcome), outcome, "words")
+		bm.Status.Run.EndTime = &metav1.Time{Time: now}
 	}
 	serving := job("bm-g1", inPhase("Running"), serviceSays("Ready", true))
 	secret := func(w *World) { w.Secrets = []reconcile.Child{{Kind: "Secret", Name: "bm-sim-g1", UID: "u"}} }

@@ -61,9 +61,10 @@ func underRun(change ...func(*v1alpha1.Benchmark)) *v1alpha1.Benchmark {
 	return bm
 }
 
-// ended is a Benchmark whose run g1 is Complete.
+// ended is a Benchmark whose run g1 has ended.
 func ended(status metav1.ConditionStatus, outcome string, change ...func(*v1alpha1.Benchmark)) *v1alpha1.Benchmark {
 	bm := underRun()
+	bm.Status.Run.EndTime = &metav1.Time{Time: now.Add(-time.Minute)}
 	c := reconcile.Conditions{List: &bm.Status.Conditions, Generation: 1, Now: now}
 	c.Ended(status, outcome, "words")
 	for _, f := range change {

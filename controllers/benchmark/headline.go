@@ -94,7 +94,7 @@ func primary(r results.Result) string {
 	if n.statistic == "value" {
 		name = n.metric + " "
 	}
-	out := name + results.Quantity(*v.Value, v.Unit)
+	out := name + v.Number()
 	if v.Low != nil && v.High != nil {
 		out += fmt.Sprintf(" [%s, %s]", results.Quantity(*v.Low, v.Unit), results.Quantity(*v.High, v.Unit))
 	}

@@ -84,7 +84,7 @@ func (k *Kind) Observe(ctx context.Context, bm *v1alpha1.Benchmark) (World, erro
 	if err := k.observeRun(ctx, bm, &w); err != nil {
 		return w, err
 	}
-	if reconcile.IsComplete(bm.Status.Conditions) {
+	if bm.Status.Run.Ended() {
 		w.Secrets, err = k.secrets(ctx, bm)
 		return w, err
 	}
@@ -163,7 +163,7 @@ func (k *Kind) observeRun(ctx context.Context, bm *v1alpha1.Benchmark, w *World)
 	}
 	whole := len(w.Services) == len(bm.Spec.Services) && len(w.Clients) == len(bm.Spec.Clients)
 	v := look(bm, w.Jobs, k.deps.Now())
-	if reconcile.IsComplete(bm.Status.Conditions) || whole && len(v.missing) == 0 && len(v.gone) == 0 {
+	if bm.Status.Run.Ended() || whole && len(v.missing) == 0 && len(v.gone) == 0 {
 		return nil
 	}
 	if err := k.listRun(ctx, k.live, bm, w); err != nil {

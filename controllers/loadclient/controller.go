@@ -105,7 +105,7 @@ func byComponent(_ context.Context, o client.Object) []ctrl.Request {
 // byBenchmark maps a Benchmark to its LoadClients: its end is theirs.
 func byBenchmark(_ context.Context, o client.Object) []ctrl.Request {
 	bm, ok := o.(*v1alpha1.Benchmark)
-	if !ok || !reconcile.IsComplete(bm.Status.Conditions) {
+	if !ok || !bm.Status.Run.Ended() {
 		return nil
 	}
 	var out []ctrl.Request

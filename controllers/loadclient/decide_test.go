@@ -57,6 +57,9 @@ func aBenchmark(change ...func(*v1alpha1.Benchmark, reconcile.Conditions)) *v1al
 	for _, f := range change {
 		f(bm, reconcile.Conditions{List: &bm.Status.Conditions, Now: now})
 	}
+	if reconcile.IsComplete(bm.Status.Conditions) {
+		bm.Status.Run.EndTime = &metav1.Time{Time: now}
+	}
 	return bm
 }
 

@@ -15,8 +15,7 @@ import (
 
 // loadOver says that no rank of the client will measure any more.
 func loadOver(c *v1alpha1.LoadClient, w *World) bool {
-	if bm := w.Benchmark; bm != nil && bm.Status.Run != nil &&
-		bm.Status.Run.Name == c.Labels[v1alpha1.LabelRun] && reconcile.IsComplete(bm.Status.Conditions) {
+	if bm := w.Benchmark; bm != nil && bm.Status.Run.Ended() && bm.Status.Run.Name == c.Labels[v1alpha1.LabelRun] {
 		return true
 	}
 	if len(w.Jobs) == 0 {

@@ -109,7 +109,7 @@ func ownedWithoutJob(p *pass) bool {
 	switch {
 	case bm == nil:
 		p.stalled(v1alpha1.ReasonAborted, "the Benchmark that made this Service is gone: delete it too")
-	case bm.Status.Run == nil || bm.Status.Run.Name != p.s.Labels[v1alpha1.LabelRun] || !reconcile.IsComplete(bm.Status.Conditions):
+	case !bm.Status.Run.Ended() || bm.Status.Run.Name != p.s.Labels[v1alpha1.LabelRun]:
 		p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, "waits for its SlurmJob")
 	default:
 		p.endedWith(bm)

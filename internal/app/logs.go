@@ -133,7 +133,7 @@ func isComplete(ctx context.Context, c client.Client, opts logsOptions) bool {
 	if err := c.Get(ctx, types.NamespacedName{Namespace: opts.namespace, Name: opts.benchmark}, bm); err != nil {
 		return true
 	}
-	return bm.Status.Run == nil || bm.Status.Run.EndTime != nil
+	return bm.Status.Run == nil || bm.Status.Run.Ended()
 }
 
 // copyFrom writes a file from an offset on. A file that is not there yet is empty.

@@ -4,8 +4,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // record is one operation as the inference workload records it, without its gaps between tokens.
@@ -46,6 +49,28 @@ func BenchmarkRecord(b *testing.B) {
 	i := int64(0)
 	for b.Loop() {
 		record(r, &op, i%500_000)
+		i++
+	}
+}
+
+// BenchmarkRecordHDR keeps the four latencies of an operation in histograms of the library, under a lock, since they
+// are not safe for concurrent use: what BenchmarkRecord is compared with.
+func BenchmarkRecordHDR(b *testing.B) {
+	var mu sync.Mutex
+	var histograms [4]*hdr.Histogram
+	for i := range histograms {
+		histograms[i] = newHDR()
+	}
+	b.ReportAllocs()
+	i := int64(0)
+	for b.Loop() {
+		mu.Lock()
+		for k, ns := range [...]int64{20_000, 9_000_000 + i%1000*1000, 8_980_000 + i%1000*1000, 5_000_000 + i%777*1000} {
+			if err := histograms[k].RecordValue(ns); err != nil {
+				b.Fatal(err)
+			}
+		}
+		mu.Unlock()
 		i++
 	}
 }

@@ -143,7 +143,7 @@ func (v Verdict) measured() string {
 	}
 	x := v.Value
 	if limit == nil || x.Value == nil || x.bounded() {
-		return x.number()
+		return x.Number()
 	}
 	return apart(*x.Value, *limit, v.Unit)
 }
@@ -151,8 +151,8 @@ func (v Verdict) measured() string {
 // bounded says that the value is printed as a bound.
 func (v Value) bounded() bool { return v.AtLeast && v.Low != nil }
 
-// number is the value alone: a bound where that is all that can be said.
-func (v Value) number() string {
+// Number is the value alone: a bound where that is all that can be said.
+func (v Value) Number() string {
 	switch {
 	case v.Value == nil:
 		return "none"
@@ -180,7 +180,7 @@ func between(v Value) string {
 
 // String is the value with its interval or the reason why it has none, for one line.
 func (v Value) String() string {
-	return v.number() + " (" + cmp.Or(between(v), v.Note, "no interval") + ")"
+	return v.Number() + " (" + cmp.Or(between(v), v.Note, "no interval") + ")"
 }
 
 func (s *summary) validity() {

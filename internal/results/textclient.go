@@ -34,7 +34,7 @@ func (s *summary) client(c ClientResult) {
 		{"input_token_throughput", "input tokens"}, {"success_ratio", "succeeded"},
 	} {
 		if v := Find(c.Values, x.metric, "value"); v != nil && (v.Value == nil || *v.Value > 0 || x.metric == "success_ratio") {
-			t.add(x.word, v.number(), cmp.Or(between(*v), v.Note))
+			t.add(x.word, v.Number(), cmp.Or(between(*v), v.Note))
 		}
 	}
 	t.write(s)
@@ -94,13 +94,13 @@ func (s *summary) cell(v Value) (number, interval string) {
 		return "none", ""
 	case v.bounded():
 		s.sign("≥")
-		return v.number(), ""
+		return v.Number(), ""
 	case v.Interval == NoInterval || v.Low == nil && v.High == nil:
 		if v.Statistic != "max" && !strings.HasSuffix(v.Metric, "_ok") {
 			s.sign("?")
-			return v.number(), "?"
+			return v.Number(), "?"
 		}
-		return v.number(), ""
+		return v.Number(), ""
 	}
 	interval = scaleOf(*v.Value, v.Unit).span(v.Low, v.High)
 	s.sign(v.Interval)
@@ -108,7 +108,7 @@ func (s *summary) cell(v Value) (number, interval string) {
 		s.sign("*")
 		interval = "*" + interval
 	}
-	return v.number(), interval
+	return v.Number(), interval
 }
 
 func (s *summary) sign(name string) {

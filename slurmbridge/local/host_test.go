@@ -204,6 +204,22 @@ func TestCancelKillsEverySession(t *testing.T) {
 	}
 }
 
+// One Cancel ends a job, however far its start has come, and long before the kill wait.
+func TestOneCancelIsEnough(t *testing.T) {
+	const jobs = 60
+	b := newBench(t, Options{KillWait: 10 * time.Minute})
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range jobs {
+		id, _ := b.submit("exec sleep 600")
+		b.must(b.Release(t.Context(), id))
+		<-time.After(time.Duration(random.Int64N(int64(50 * time.Millisecond))))
+		b.must(b.Cancel(t.Context(), id))
+		b.end(id)
+	}
+}
+
 func TestRunnerKilled(t *testing.T) {
 	b := newBench(t, Options{})
 	id, attempt := b.start(stubborn)

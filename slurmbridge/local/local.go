@@ -199,11 +199,13 @@ func (h *Host) Cancel(_ context.Context, id string) error {
 	if owner == cancelled {
 		return h.writeEnd(id, ending{State: "CANCELLED"})
 	}
+	// Each look repeats the signal while this mark is there: bash loses one that comes just before it waits.
+	marked := writeWhole(h.path(id, "cancel"), nil)
 	if p, ok := parseProcess(owner); ok && p.alive(h.boot) {
-		return p.signalTerm()
+		return p.signalTerm() // also where the disk is full
 	}
-	if err := writeWhole(h.path(id, "cancel"), nil); err != nil {
-		return fmt.Errorf("cancel %s: %w", id, err)
+	if marked != nil {
+		return fmt.Errorf("cancel %s: %w", id, marked)
 	}
 	h.reap(id, rec)
 	return nil

@@ -12,6 +12,7 @@ cd -- "$state" || exit 1
 # start_of PID: when the process started, in ticks since boot.
 start_of() {
     local stat
+    [ -n "$1" ] || return 1
     { IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
     set -- ${stat##*) }
     start=${20}
@@ -56,6 +57,11 @@ survivors() {
 end_all() {
     local until swept=''
     until=$(($(date +%s%N) + killwait * 100000000))
+    # Until its exec the job is a copy of this shell, with the traps of this shell: a signal would be lost in them.
+    while start_of "$job" && [ "$start" = "$job_start" ] && [ "$(date +%s%N)" -lt "$until" ] &&
+        ! grep -qzxF -- "ASSAY_JOB=$key" "/proc/$job/environ" 2>/dev/null; do
+        pause 0.02
+    done
     send TERM "$job" "$job_start"
     while survivors && [ -n "$found" ]; do
         if [ "$(date +%s%N)" -ge "$until" ]; then
@@ -97,11 +103,16 @@ if [ -n "$job" ] && [ "$limit" -gt 0 ]; then
                 if [ $((at - SECONDS)) -gt 5 ]; then pause 5; else pause 0.5; fi
                 start_of $$ && [ "$start" = "$self" ] || exit 0
             done
+            start_of $$ && [ "$start" = "$self" ] || exit 0
             kill -s "$2" $$
         }
         SECONDS=0
         [ "$notice" -eq 0 ] || tell_at $((limit - notice)) USR1
-        tell_at "$limit" ALRM
+        # Again and again until the runner ends this timer: bash loses a signal that comes just before it waits.
+        while :; do
+            tell_at "$limit" ALRM
+            pause 1
+        done
     ) &
     timer=$!
     disown "$timer"

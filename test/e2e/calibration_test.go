@@ -45,17 +45,17 @@ func TestQuickstartAgreesWithTheSimulator(t *testing.T) {
 // that a server that is late makes no difference between the two clocks.
 func pinnedQuickstart(t *testing.T, u *user.User) results.Result {
 	t.Helper()
-	all := cores(t)
+	all := user.Cores(t)
 	client, server, rest := all[0], all[min(1, len(all)-1)], all[min(2, len(all)-1):]
 	var c *user.Command
-	startedOn(t, rest, func() {
+	user.StartedOn(t, rest, func() {
 		c = u.Start("assay", "run", recipe(t, "quickstart.yaml"), "--output", u.Path("out"), "--time-scale", "0.4")
 	})
 	// Both processes live over all repeats; each new server is a child of the second.
 	known := func(s rundir.Status) bool { return s.PID > 0 }
-	own(t, u.Await("quickstart", "sim", known).PID, server)
+	user.Own(t, u.Await("quickstart", "sim", known).PID, server)
 	s := u.Await("quickstart", "loadgen", known)
-	own(t, s.PID, client)
+	user.Own(t, s.PID, client)
 	if user.Loads(s) {
 		t.Log("the client was moved to its core after the load began")
 	}

@@ -71,8 +71,8 @@ func tokenRate(t *testing.T, r results.Result) float64 {
 // With all cores kept busy the quickstart passes, or exits with 4 and says why.
 func TestQuickstartOnBusyCores(t *testing.T) {
 	u := user.New(t)
-	all := cores(t)
-	keepBusy(t, len(all), all)
+	all := user.Cores(t)
+	user.KeepBusy(t, len(all), all)
 	r := quickstart(t, u, "--time-scale", "0.4")
 	u.Whole(r, 6)
 }
@@ -82,11 +82,11 @@ func TestQuickstartOnBusyCores(t *testing.T) {
 func TestABusyCoreLimitsTheClient(t *testing.T) {
 	u := user.New(t)
 	u.Up()
-	all := cores(t)
-	keepBusy(t, 8, all[:1])
+	all := user.Cores(t)
+	user.KeepBusy(t, 8, all[:1])
 	path := u.Write("limited.yaml", edited(t, "quickstart.yaml", "name: quickstart", "name: limited", "count: 6 ", "count: 1 ", "duration: 6s", "duration: 3s"))
 	run := u.Start("assay", "run", path, "--context", "default", "--output", u.Path("out"))
-	pin(t, u.Await("limited", "loadgen", func(s rundir.Status) bool { return s.PID > 0 }).PID, all[:1])
+	user.Pin(t, u.Await("limited", "loadgen", func(s rundir.Status) bool { return s.PID > 0 }).PID, all[:1])
 	// assay run deletes the objects at its end, so the condition is awaited while it runs.
 	watch := u.Start("assay", "kubectl", "wait", "--for=condition=Sound=False", "lc/limited-loadgen", "--timeout=120s")
 

@@ -85,11 +85,30 @@ func (u *User) Must(program string, args ...string) Answer {
 
 // Command is a command under way.
 type Command struct {
-	t              testing.TB
-	cmd            *exec.Cmd
-	stdout, stderr bytes.Buffer
-	ended          chan error
-	cancel         context.CancelFunc
+	t      testing.TB
+	cmd    *exec.Cmd
+	stdout bytes.Buffer
+	stderr stamped
+	ended  chan error
+	cancel context.CancelFunc
+}
+
+// stamped keeps what is written, and when. One goroutine writes.
+type stamped struct {
+	bytes.Buffer
+	began  time.Time
+	stamps []stamp
+}
+
+type stamp struct {
+	length int // of all that was written until then
+	after  time.Duration
+}
+
+func (s *stamped) Write(b []byte) (int, error) {
+	n, err := s.Buffer.Write(b)
+	s.stamps = append(s.stamps, stamp{s.Len(), time.Since(s.began)})
+	return n, err
 }
 
 // Start begins a command.
@@ -102,6 +121,7 @@ func (u *User) Start(program string, args ...string) *Command {
 	c := &Command{t: u.t, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan error, 1), cancel: cancel}
 	c.cmd.Env, c.cmd.Dir = u.env, u.home
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
+	c.stderr.began = time.Now()
 	if err := c.cmd.Start(); err != nil {
 		u.t.Fatalf("%s %v: %v", program, args, err)
 	}
@@ -119,6 +139,19 @@ func (c *Command) Wait() Answer {
 		c.t.Fatalf("%v: %v", c.cmd.Args, err)
 	}
 	return Answer{Stdout: c.stdout.String(), Stderr: c.stderr.String(), Code: c.cmd.ProcessState.ExitCode()}
+}
+
+// When is how long after the command's start words were on its standard error. It is called after Wait.
+func (c *Command) When(words string) time.Duration {
+	c.t.Helper()
+	end := strings.Index(c.stderr.String(), words) + len(words)
+	for _, s := range c.stderr.stamps {
+		if end >= len(words) && s.length >= end {
+			return s.after
+		}
+	}
+	c.t.Fatalf("%v did not say %q:\n%s", c.cmd.Args, words, c.stderr.String())
+	return 0
 }
 
 // Signal sends a signal to the command's process.

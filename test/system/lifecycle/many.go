@@ -13,7 +13,8 @@ const firstSweep = 15 * time.Second
 
 // Many applies many benchmarks at once. All complete, each job is started once, and the cluster is asked for its jobs
 // once a tick, however many there are.
-func Many(t *testing.T, p *harness.Plane, many int) {
+func Many(t *testing.T, p *harness.Plane, many int) Asked {
+	t.Helper()
 	begun := time.Now()
 	w := begin(t, p, harness.Options{Nodes: 4 * many, Patience: time.Hour})
 	for i := range many {
@@ -40,4 +41,11 @@ func Many(t *testing.T, p *harness.Plane, many int) {
 	if counts.Find > stats.Finds {
 		t.Errorf("the cluster was asked for single jobs %d times, the poll shared %d look-ups", counts.Find, stats.Finds)
 	}
+	return Asked{Took: took, Ticks: stats.Ticks, Lists: stats.Lists, Submits: int64(counts.Submit)}
+}
+
+// Asked is what the cluster was asked for while many benchmarks ran.
+type Asked struct {
+	Took                  time.Duration
+	Ticks, Lists, Submits int64
 }

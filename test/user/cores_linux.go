@@ -1,6 +1,4 @@
-//go:build e2e
-
-package e2e
+package user
 
 import (
 	"errors"
@@ -9,13 +7,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// cores are those that this process may use.
-func cores(t *testing.T) []int {
+// Cores are those that this process may use.
+func Cores(t testing.TB) []int {
 	t.Helper()
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
@@ -38,13 +37,13 @@ func setOf(cores []int) *unix.CPUSet {
 	return &set
 }
 
-// startedOn calls start, which starts a process, so that the process and all that it starts run on some cores only:
+// StartedOn calls start, which starts a process, so that the process and all that it starts run on some cores only:
 // a child inherits them from the thread that starts it.
-func startedOn(t *testing.T, on []int, start func()) {
+func StartedOn(t testing.TB, on []int, start func()) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	before := setOf(cores(t))
+	before := setOf(Cores(t))
 	if err := unix.SchedSetaffinity(0, setOf(on)); err != nil {
 		t.Fatalf("run on cores %v: %v", on, err)
 	}
@@ -54,17 +53,17 @@ func startedOn(t *testing.T, on []int, start func()) {
 	}
 }
 
-// pin moves a process to some cores. What it starts follows it.
-func pin(t *testing.T, pid int, on []int) {
+// Pin moves a process to some cores. What it starts follows it.
+func Pin(t testing.TB, pid int, on []int) {
 	t.Helper()
 	eachThread(t, pid, func(tid int) error { return unix.SchedSetaffinity(tid, setOf(on)) })
 }
 
-// own pins a process to one core and, where the system lets us, gives it precedence there over everything else on the
+// Own pins a process to one core and, where the system lets us, gives it precedence there over everything else on the
 // machine, so that the core is its own. What it starts follows it.
-func own(t *testing.T, pid, core int) {
+func Own(t testing.TB, pid, core int) {
 	t.Helper()
-	pin(t, pid, []int{core})
+	Pin(t, pid, []int{core})
 	first := &unix.SchedAttr{Policy: unix.SCHED_RR, Priority: 1}
 	eachThread(t, pid, func(tid int) error {
 		err := unix.SchedSetAttr(tid, first, 0)
@@ -77,7 +76,7 @@ func own(t *testing.T, pid, core int) {
 }
 
 // eachThread does something with all threads of a process, until none is new.
-func eachThread(t *testing.T, pid int, do func(tid int) error) {
+func eachThread(t testing.TB, pid int, do func(tid int) error) {
 	t.Helper()
 	done := map[string]bool{}
 	for before := -1; before < len(done); {
@@ -102,13 +101,16 @@ func eachThread(t *testing.T, pid int, do func(tid int) error) {
 	}
 }
 
-// keepBusy starts processes that do nothing but use a core each, on the cores given, until the test ends.
-func keepBusy(t *testing.T, processes int, on []int) {
+// KeepBusy starts processes that do nothing but use a core each, on the cores given, until the test ends.
+func KeepBusy(t testing.TB, processes int, on []int) {
 	t.Helper()
-	startedOn(t, on, func() {
+	StartedOn(t, on, func() {
 		for range processes {
 			loop := exec.Command("sh", "-c", "while :; do :; done")
 			loop.Env = []string{"PATH=" + os.Getenv("PATH")}
+			// A session of its own: where the kernel groups processes by session, all loops together would else have
+			// no more time than what they stand beside.
+			loop.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 			if err := loop.Start(); err != nil {
 				t.Fatal(err)
 			}
