@@ -154,7 +154,7 @@ func live(ranks []rankSight) *v1alpha1.Live {
 		out.Requests += r.status.Live.Requests
 		out.Errors += r.status.Live.Errors
 	}
-	if out != nil {
+	if out != nil && out.Requests > 0 { // before the first there is nothing to say
 		out.Rate, out.P99 = rateWords(rate), latencyWords(p99)
 	}
 	return out

@@ -29,6 +29,9 @@ type note struct {
 	paths []string
 	plan  *rundir.Plan
 	lease lease
+	// found is what the batch system answered when it was last asked for the key, at asked.
+	found []slurmbridge.Job
+	asked time.Time
 	// overSince is when the job was first seen to be over.
 	overSince time.Time
 	// version of the object, and since when it is the newest.

@@ -128,6 +128,7 @@ func (k *Kind) ask(ctx context.Context, poller Poller, key slurmbridge.Key, w *w
 		return nil
 	}
 	w.looked, w.asked = w.lookErr == nil, asked
+	k.memory.with(key, func(n *note) { n.found, n.asked = jobs, asked })
 	return jobs
 }
 
@@ -186,9 +187,13 @@ func (k *Kind) lookAtJob(ctx context.Context, job *v1alpha1.SlurmJob, poller Pol
 			w.lookErr = view.ListErr
 			return
 		}
+		jobs, asked := view.Jobs, view.Listed
+		if n := k.memory.of(key); n.asked.After(asked) {
+			jobs, asked = n.found, n.asked // a list from before the answer would turn time back
+		}
 		// A hold is released only by a direct look: an old one may show ours where the batch system set its own since.
-		if j, ok := kept(a, view.Jobs); ok && view.Lists > 0 && (!j.Held || a.Released) {
-			w.looked, w.asked, w.jobs = true, view.Listed, view.Jobs
+		if j, ok := kept(a, jobs); ok && view.Lists > 0 && (!j.Held || a.Released) {
+			w.looked, w.asked, w.jobs = true, asked, jobs
 		}
 	}
 	if !w.looked {

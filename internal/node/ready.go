@@ -89,11 +89,11 @@ var errNotReady = errors.New("the readiness timeout is over")
 func (s *service) ask(ctx context.Context, p *prober, pr rundir.Probe) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answered := make(chan struct{})
+	answered, done := make(chan struct{}), s.server.done
 	defer close(answered)
 	go func() {
 		select {
-		case <-s.server.done:
+		case <-done:
 			cancel()
 		case <-answered:
 		}

@@ -6,6 +6,9 @@ import (
 	"context"
 	"testing"
 
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"assay.bench/test/harness"
 	"assay.bench/test/system/lifecycle"
 )
@@ -13,6 +16,7 @@ import (
 // many applies many benchmarks at once on a simulated cluster; lifecycle.Many fails unless all complete, each job was
 // started once, and the site was asked for its jobs once a tick.
 func many(t *testing.T, r *rows, s size) {
+	ctrl.SetLogger(logr.Discard()) // a world keeps its own log
 	server, err := harness.Embedded(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)

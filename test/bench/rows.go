@@ -45,14 +45,26 @@ func (r *rows) atMost(name, unit string, limit float64, values ...float64) {
 // ratioAtMost adds a row whose goal is an upper limit of the ratio of each value to the baseline of the same repeat.
 func (r *rows) ratioAtMost(name, unit string, limit float64, values, baselines []float64) {
 	row := rowOf(name, unit, values)
+	row.compare(values, baselines)
+	row.Goal, row.Met = fmt.Sprintf("at most %s × the baseline", short(limit)), *row.Ratio <= limit
+	r.add(row)
+}
+
+// atMostBeside is atMost with a baseline that is no goal.
+func (r *rows) atMostBeside(name, unit string, limit float64, values, baselines []float64) {
+	row := rowOf(name, unit, values)
+	row.compare(values, baselines)
+	row.Goal, row.Met = fmt.Sprintf("at most %s %s", short(limit), unit), row.Value <= limit
+	r.add(row)
+}
+
+func (row *Row) compare(values, baselines []float64) {
 	var ratios []float64
 	for i, b := range baselines {
 		ratios = append(ratios, values[i]/b)
 	}
 	baseline, ratio := median(baselines), median(ratios)
 	row.Baseline, row.Ratio = &baseline, &ratio
-	row.Goal, row.Met = fmt.Sprintf("at most %s × the baseline", short(limit)), ratio <= limit
-	r.add(row)
 }
 
 func (r *rows) add(row Row) {

@@ -95,7 +95,7 @@ type Command struct {
 
 // stamped keeps what is written, and when. One goroutine writes.
 type stamped struct {
-	bytes.Buffer
+	text   bytes.Buffer
 	began  time.Time
 	stamps []stamp
 }
@@ -106,8 +106,8 @@ type stamp struct {
 }
 
 func (s *stamped) Write(b []byte) (int, error) {
-	n, err := s.Buffer.Write(b)
-	s.stamps = append(s.stamps, stamp{s.Len(), time.Since(s.began)})
+	n, err := s.text.Write(b)
+	s.stamps = append(s.stamps, stamp{s.text.Len(), time.Since(s.began)})
 	return n, err
 }
 
@@ -138,19 +138,19 @@ func (c *Command) Wait() Answer {
 	if err != nil && !errors.As(err, &exit) {
 		c.t.Fatalf("%v: %v", c.cmd.Args, err)
 	}
-	return Answer{Stdout: c.stdout.String(), Stderr: c.stderr.String(), Code: c.cmd.ProcessState.ExitCode()}
+	return Answer{Stdout: c.stdout.String(), Stderr: c.stderr.text.String(), Code: c.cmd.ProcessState.ExitCode()}
 }
 
 // When is how long after the command's start words were on its standard error. It is called after Wait.
 func (c *Command) When(words string) time.Duration {
 	c.t.Helper()
-	end := strings.Index(c.stderr.String(), words) + len(words)
+	end := strings.Index(c.stderr.text.String(), words) + len(words)
 	for _, s := range c.stderr.stamps {
 		if end >= len(words) && s.length >= end {
 			return s.after
 		}
 	}
-	c.t.Fatalf("%v did not say %q:\n%s", c.cmd.Args, words, c.stderr.String())
+	c.t.Fatalf("%v did not say %q:\n%s", c.cmd.Args, words, c.stderr.text.String())
 	return 0
 }
 
