@@ -8,7 +8,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=bm,categories=bench
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 40",message="the name of a Benchmark has at most 40 characters"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.run) || !has(oldSelf.status.conditions) || oldSelf.status.conditions.exists(c, c.type == 'Complete' && c.status == 'True') || (has(self.spec.services) == has(oldSelf.spec.services) && (!has(self.spec.services) || self.spec.services == oldSelf.spec.services) && self.spec.clients == oldSelf.spec.clients && has(self.spec.site) == has(oldSelf.spec.site) && (!has(self.spec.site) || self.spec.site == oldSelf.spec.site) && self.spec.placement == oldSelf.spec.placement && self.spec.repeats == oldSelf.spec.repeats && has(self.spec.slos) == has(oldSelf.spec.slos) && (!has(self.spec.slos) || self.spec.slos == oldSelf.spec.slos) && self.spec.run == oldSelf.spec.run && self.spec.idleTimeout == oldSelf.spec.idleTimeout && has(self.spec.timeout) == has(oldSelf.spec.timeout) && (!has(self.spec.timeout) || self.spec.timeout == oldSelf.spec.timeout) && self.spec.seed == oldSelf.spec.seed)",message="a run is under way: only suspend and cleanup may change until it is Complete; delete the Benchmark to end it early",fieldPath=".spec"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.run) || has(oldSelf.status.run.endTime) || (has(self.spec.services) == has(oldSelf.spec.services) && (!has(self.spec.services) || self.spec.services == oldSelf.spec.services) && self.spec.clients == oldSelf.spec.clients && has(self.spec.site) == has(oldSelf.spec.site) && (!has(self.spec.site) || self.spec.site == oldSelf.spec.site) && self.spec.placement == oldSelf.spec.placement && self.spec.repeats == oldSelf.spec.repeats && has(self.spec.slos) == has(oldSelf.spec.slos) && (!has(self.spec.slos) || self.spec.slos == oldSelf.spec.slos) && self.spec.run == oldSelf.spec.run && self.spec.idleTimeout == oldSelf.spec.idleTimeout && has(self.spec.timeout) == has(oldSelf.spec.timeout) && (!has(self.spec.timeout) || self.spec.timeout == oldSelf.spec.timeout) && has(self.spec.barrierLead) == has(oldSelf.spec.barrierLead) && (!has(self.spec.barrierLead) || self.spec.barrierLead == oldSelf.spec.barrierLead) && self.spec.seed == oldSelf.spec.seed)",message="a run is under way: only suspend and cleanup may change until it has ended; delete the Benchmark to end it early",fieldPath=".spec"
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Step",type=string,JSONPath=`.status.step`
 // +kubebuilder:printcolumn:name="Progress",type=string,JSONPath=`.status.progress`
@@ -37,9 +37,11 @@ type Benchmark struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.slos) || self.slos.all(o, self.clients.exists(c, c.name == o.client))",message="an SLO names a client that is not in clients",fieldPath=".slos"
 // +kubebuilder:validation:XValidation:rule="!has(self.services) || self.services.all(s, !self.clients.exists(c, c.name == s.name))",message="a service and a client have the same name",fieldPath=".clients"
 type BenchmarkSpec struct {
-	// site names the Site in this namespace that the benchmark runs on.
-	// +required
-	Site Name `json:"site"`
+	// site names the Site in this namespace that the benchmark runs on. assay run and assay up make one that is called
+	// local: processes on this machine.
+	// +optional
+	// +kubebuilder:default=local
+	Site Name `json:"site,omitempty"`
 	// placement puts all components into one job (SharedJob) or each into its own (SeparateJobs).
 	// +optional
 	// +kubebuilder:validation:Enum=SharedJob;SeparateJobs
@@ -74,6 +76,10 @@ type BenchmarkSpec struct {
 	// +optional
 	// +kubebuilder:default="15m"
 	IdleTimeout Duration `json:"idleTimeout,omitempty"`
+	// barrierLead is the least time between the moment when all clients are ready and their common start. Without it that
+	// is 0 for one process, 500ms on one host, else 2s; a network file system that shows files later needs more.
+	// +optional
+	BarrierLead Duration `json:"barrierLead,omitempty"`
 	// cleanup is what remains after a run. Results are only ever removed by assay prune.
 	// +optional
 	// +kubebuilder:default={services: "Stop", objects: "Delete"}
@@ -127,6 +133,8 @@ type BenchmarkClient struct {
 // +kubebuilder:validation:XValidation:rule="has(self.atMost) != has(self.atLeast)",message="name exactly one of atMost, atLeast"
 // +kubebuilder:validation:XValidation:rule="!(self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk']) || self.statistic in ['p50', 'p90', 'p95', 'p99', 'p99.9', 'mean', 'max']",message="a latency has the statistics p50, p90, p95, p99, p99.9, mean and max",fieldPath=".statistic"
 // +kubebuilder:validation:XValidation:rule="self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk'] || self.statistic == 'value'",message="a throughput or a ratio has the statistic value",fieldPath=".statistic"
+// +kubebuilder:validation:XValidation:rule="!(self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk']) || [has(self.atMost) ? self.atMost : '1s', has(self.atLeast) ? self.atLeast : '1s'].all(b, b.matches('[a-z]$'))",message="the bound of a latency is a length of time, such as 500ms"
+// +kubebuilder:validation:XValidation:rule="self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk'] || [has(self.atMost) ? self.atMost : '1', has(self.atLeast) ? self.atLeast : '1'].all(b, b.matches('[0-9]$'))",message="the bound of a throughput or a ratio is a number, such as 0.99"
 type SLO struct {
 	// client names the client.
 	// +required

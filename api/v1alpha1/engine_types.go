@@ -6,6 +6,7 @@ package v1alpha1
 // $$(X) stands for a literal $(X).
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.probes) || self.probes.all(p, !has(p.port) || (has(self.ports) && self.ports.exists(q, q.name == p.port)))",message="a probe names a port that is not in ports",fieldPath=".probes"
+// +kubebuilder:validation:XValidation:rule="!has(self.probes) || has(self.ports) || self.probes.all(p, has(p.exec) || has(p.port))",message="a probe that asks a port needs one in ports",fieldPath=".probes"
 type CommandEngine struct {
 	// argv is the program and its arguments; no shell is involved.
 	// +required

@@ -7,6 +7,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=lc,categories=bench
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name of a LoadClient has at most 63 characters"
 // +kubebuilder:printcolumn:name="Target",type=string,JSONPath=`.status.target`
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.status.mode`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
@@ -45,6 +46,7 @@ type LoadClientSpec struct {
 // +kubebuilder:validation:XValidation:rule="[has(self.inference)].filter(x, x).size() == 1",message="name exactly one workload of inference"
 // +kubebuilder:validation:XValidation:rule="[has(self.closedLoop), has(self.openLoop)].filter(x, x).size() == 1",message="name exactly one pace of closedLoop, openLoop"
 // +kubebuilder:validation:XValidation:rule="!has(self.closedLoop) || !has(self.instances) || self.closedLoop.concurrency >= self.instances",message="concurrency is the total over all instances and cannot be below instances",fieldPath=".closedLoop.concurrency"
+// +kubebuilder:validation:XValidation:rule="!has(self.openLoop) || !has(self.instances) || self.openLoop.maxInFlight >= self.instances",message="maxInFlight is the total over all instances and cannot be below instances",fieldPath=".openLoop.maxInFlight"
 // +kubebuilder:validation:XValidation:rule="!has(self.target.url) || self.target.url.startsWith('http://') || self.target.url.startsWith('https://')",message="use http:// or https://",fieldPath=".target.url"
 type ClientParameters struct {
 	// target is what the load is sent to.

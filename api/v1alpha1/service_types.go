@@ -7,6 +7,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=bsvc,categories=bench
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name of a Service has at most 63 characters"
 // +kubebuilder:printcolumn:name="Engine",type=string,JSONPath=`.status.engine`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
@@ -46,6 +47,7 @@ type ServiceSpec struct {
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.command), has(self.llmsim)].filter(x, x).size() == 1",message="name exactly one engine of command, llmsim"
 // +kubebuilder:validation:XValidation:rule="!has(self.llmsim) || !has(self.image)",message="llmsim is built in and takes no image",fieldPath=".image"
+// +kubebuilder:validation:XValidation:rule="!has(self.metrics) || !has(self.metrics.targets) || self.metrics.targets.all(t, !has(t.portName) || (has(self.command) ? has(self.command.ports) && self.command.ports.exists(q, q.name == t.portName) : t.portName == 'http'))",message="a target names a port that the service does not have",fieldPath=".metrics.targets"
 type ServiceParameters struct {
 	// command runs any command line.
 	// +optional
@@ -115,14 +117,16 @@ type Metrics struct {
 }
 
 // MetricTarget is an endpoint in Prometheus's text format.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.port) != has(self.portName)",message="name exactly one of port, portName"
 type MetricTarget struct {
 	// name of the target in the results.
 	// +required
 	Name Name `json:"name"`
-	// port names a port of the service.
+	// portName names a port of the service.
 	// +optional
 	PortName Name `json:"portName,omitempty"`
-	// port is a fixed port on the service's node; it is used when portName is empty.
+	// port is a fixed port on the service's node.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535

@@ -69,7 +69,7 @@ type LocalDoor struct{}
 
 // SimDoor is a simulated cluster with a seeded clock.
 type SimDoor struct {
-	// seed makes the simulation repeatable; 0 takes a random one, which the Site's status reports.
+	// seed of everything that the simulated cluster draws.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Seed int64 `json:"seed,omitempty"`

@@ -73,6 +73,9 @@ type JobRun struct {
 	// idleTimeout ends a service when no client ran and no controller was alive for this long.
 	// +optional
 	IdleTimeout Duration `json:"idleTimeout,omitempty"`
+	// barrierLead is the least time between the moment when all clients are ready and their common start.
+	// +optional
+	BarrierLead Duration `json:"barrierLead,omitempty"`
 	// keepServices leaves services running after the last repeat until idleTimeout.
 	// +optional
 	KeepServices bool `json:"keepServices,omitempty"`
@@ -142,6 +145,10 @@ type SlurmJobStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Phase string `json:"phase,omitempty"`
+	// waiting is why the job is in the queue, in the batch system's own words.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Waiting string `json:"waiting,omitempty"`
 	// jobID of the newest attempt.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

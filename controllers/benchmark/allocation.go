@@ -35,7 +35,7 @@ func makeWave(bm *v1alpha1.Benchmark, run *v1alpha1.RunStatus, suffix string, fi
 	base := v1alpha1.JobRun{
 		Owner: bm.Name, Name: run.Name, FirstRepeat: first,
 		Repeats:     v1alpha1.Repeats{Count: count, Restart: bm.Spec.Repeats.Restart},
-		IdleTimeout: bm.Spec.IdleTimeout, Seed: run.Seed, TimeScale: run.TimeScale,
+		IdleTimeout: bm.Spec.IdleTimeout, BarrierLead: bm.Spec.BarrierLead, Seed: run.Seed, TimeScale: run.TimeScale,
 		// Only what the last repeat leaves behind can be kept.
 		KeepServices:  last && bm.Spec.Cleanup.Services == keep,
 		DeleteObjects: bm.Spec.Cleanup.Objects != keep,

@@ -61,6 +61,7 @@ func (k *Kind) Decide(bm *v1alpha1.Benchmark, seen World, now time.Time) Decisio
 		progressTold, // conditions, phase and step, from what the jobs say
 		hasEnded,     // no job is waited for any more
 		evidenceRead, // the run directory was read
+		countersRead, // also the last ones of services that are kept
 		resultStored, // result.json is written, and seen
 		secretsGone,  // credentials end with the run
 		completed,    // the outcome

@@ -2,7 +2,9 @@ package benchmark
 
 import (
 	"fmt"
+	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"assay.bench/api/v1alpha1"
@@ -26,6 +28,44 @@ func evidenceRead(p *pass) bool {
 	p.says(phaseFinishing, "waits for the site, to read the results")
 	p.lookAgain(again)
 	return false
+}
+
+// lastCounters is how long after the load a kept service may take for its last scrape, which has 10 s.
+const lastCounters = 15 * time.Second
+
+// countersRead waits for the last counters of services that are kept: their jobs go on, so nothing else says that the
+// counters are written, and the result is made once.
+func countersRead(p *pass) bool {
+	load := meta.FindStatusCondition(p.bm.Status.Conditions, v1alpha1.ConditionLoadComplete)
+	if load == nil || load.Status != metav1.ConditionTrue || p.now.Sub(load.LastTransitionTime.Time) >= lastCounters {
+		return true
+	}
+	for _, e := range p.seen.Evidence.Jobs {
+		job := p.seen.Jobs[e.Name]
+		if e.Plan == nil || !e.Plan.KeepServices || job == nil || reconcile.JobOver(job) {
+			continue
+		}
+		last := e.Plan.Repeats.First + e.Plan.Repeats.Count - 1
+		for _, s := range e.Plan.Services {
+			if e.countersOf(s.Name, last) < s.Ranks {
+				p.progressing("waits for the last scrape of service " + s.Name)
+				p.says(phaseFinishing, "waits for the last scrape of service "+s.Name)
+				p.lookAgain(soon)
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// countersOf is how many ranks of a service wrote the counters of a repeat.
+func (e JobEvidence) countersOf(service string, repeat int) (ranks int) {
+	for i := range e.Counters {
+		if e.Counters[i].Service == service && e.Counters[i].Repeat == repeat {
+			ranks++
+		}
+	}
+	return ranks
 }
 
 // resultStored writes result.json until it has been seen as it should be.

@@ -208,7 +208,7 @@ func runStates() map[string]state {
 		},
 		"queued": {
 			reason: "the batch system's own word tells why a job waits",
-			bm:     bm, world: world(bm, job("bm-g1", inPhase("Queued"), condition("Scheduled", "False", "Queued", "job 4711 waits: Priority"))),
+			bm:     bm, world: world(bm, job("bm-g1", inPhase("Queued"), func(j *v1alpha1.SlurmJob) { j.Status.Waiting = "Priority" })),
 			want: under("waits for the queue: Priority", "Queued", "0/2 ~1m", waiting),
 		},
 		"site silent": {

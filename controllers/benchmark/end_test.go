@@ -190,6 +190,25 @@ func afterStates() map[string]state {
 	}
 }
 
+// The job of a kept service goes on, so its last counters are waited for, but not for ever.
+func TestKeptServiceIsScrapedOnceMore(t *testing.T) {
+	bm := underRun(func(b *v1alpha1.Benchmark) { b.Spec.Cleanup.Services = keep })
+	early := evidence(t, 50*time.Millisecond, func(e *JobEvidence) { e.Plan.KeepServices, e.Counters = true, e.Counters[:1] })
+	w := world(bm, found(early), job("bm-g1", inPhase("Running"), serviceSays("Ready", true), clientSays("Ended", 2), exits("LoadClient", "bm-load", "Ended", "")))
+	d := (&Kind{}).Decide(bm.DeepCopy(), w, now)
+	if d.Status.Step != "waits for the last scrape of service sim" || len(d.Do) > 0 || d.After == 0 {
+		t.Errorf("without the last counters: %+v", summary(d))
+	}
+	bm.Status = d.Status
+	if d := (&Kind{}).Decide(bm.DeepCopy(), w, now.Add(lastCounters)); len(d.Do) == 0 {
+		t.Errorf("a service that is never scraped again holds up the result: %+v", summary(d))
+	}
+	w.Evidence = evidence(t, 50*time.Millisecond, func(e *JobEvidence) { e.Plan.KeepServices = true })
+	if d := (&Kind{}).Decide(bm.DeepCopy(), w, now); len(d.Do) == 0 {
+		t.Errorf("with the last counters: %+v", summary(d))
+	}
+}
+
 func TestKeptServiceCompletes(t *testing.T) {
 	bm := underRun(func(b *v1alpha1.Benchmark) { b.Spec.Cleanup.Services = keep })
 	w := world(bm, found(evidence(t, 50*time.Millisecond)),

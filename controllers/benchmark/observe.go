@@ -148,7 +148,8 @@ func seed(random io.Reader) (int64, error) {
 // and made again starts over with generation 1, and its results stay.
 func freeRun(ctx context.Context, door slurmbridge.Door, bm *v1alpha1.Benchmark) (name, directory string, err error) {
 	at := func(run string) string { return rundir.Run(door.WorkDir, door.Origin, bm.Namespace, bm.Name, run) }
-	name, err = reconcile.FirstFree(ctx, rundir.RunNames(bm.Generation), func(run string) string { return recordPath(at(run)) }, door.Files.Read)
+	files := func(run string) rundir.RunFiles { return rundir.RunFiles{Record: recordPath(at(run))} }
+	name, err = rundir.FreeName(ctx, bm.Generation, string(bm.UID), files, door.Files.Read)
 	if err != nil || name == "" {
 		return "", "", err
 	}

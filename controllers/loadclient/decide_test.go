@@ -212,7 +212,7 @@ func startStates() map[string]state {
 			reason: "the node finds the endpoint in the folder of the target's job", client: own(), world: openSite(),
 			want: sight{
 				Phase: "Waiting", Ready: "False Waiting: makes its SlurmJob", Conditions: unfinished,
-				Do: []string{"create lc-load-g3 with Service sim in service.sim/g1/bsvc-sim-g1", "record /work/o/ns/loadclient.load/g3/run.json"},
+				Do: []string{"record /work/o/ns/loadclient.load/g3/run.json", "create lc-load-g3 with Service sim in service.sim/g1/bsvc-sim-g1"},
 			},
 		},
 		"start, url": {
@@ -221,7 +221,7 @@ func startStates() map[string]state {
 			world:  openSite(func(w *World) { w.Target, w.TargetJob = nil, nil }),
 			want: sight{
 				Phase: "Waiting", Ready: "False Waiting: makes its SlurmJob", Conditions: unfinished,
-				Do: []string{"create lc-load-g3", "record /work/o/ns/loadclient.load/g3/run.json"},
+				Do: []string{"record /work/o/ns/loadclient.load/g3/run.json", "create lc-load-g3"},
 			},
 		},
 		"suspended": {

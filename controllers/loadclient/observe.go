@@ -184,8 +184,11 @@ func (k *Kind) start(ctx context.Context, c *v1alpha1.LoadClient, door slurmbrid
 	at := func(run string) string {
 		return rundir.Run(door.WorkDir, door.Origin, c.Namespace, runOwner(c), run)
 	}
-	run, err := reconcile.FirstFree(ctx, rundir.RunNames(c.Generation), func(run string) string {
-		return at(run) + "/" + rundir.RecordFile
+	run, err := rundir.FreeName(ctx, c.Generation, string(c.UID), func(run string) rundir.RunFiles {
+		return rundir.RunFiles{
+			Record: at(run) + "/" + rundir.RecordFile,
+			Plan:   rundir.Attempt(at(run), jobName(c, run), 1) + "/" + rundir.PlanFile,
+		}
 	}, door.Files.Read)
 	if w.Closed = reconcile.Words(err); w.Closed != "" {
 		return nil

@@ -52,9 +52,8 @@ func start(p *pass) {
 		}
 	}
 	p.do(
-		CreateJob{Job: ownJob(p.c, p.seen)},
-		// Last: a name is used up only by a run that exists.
 		WriteRecord{Path: p.seen.Start.Directory + "/" + rundir.RecordFile, Record: record(p.c, p.seen.Start)},
+		CreateJob{Job: ownJob(p.c, p.seen)},
 	)
 	p.unfinished("the load has not begun")
 	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, "makes its SlurmJob")
@@ -161,13 +160,16 @@ func (p *pass) refuse(reason, message string) {
 	p.cond.Stalled(reason, message)
 }
 
+// jobName is the name of the SlurmJob that a run of a LoadClient of its own has.
+func jobName(c *v1alpha1.LoadClient, run string) string { return "lc-" + c.Name + "-" + run }
+
 // ownJob is the SlurmJob of a LoadClient of its own. Its target is a peer of another owner and run.
 func ownJob(c *v1alpha1.LoadClient, seen World) *v1alpha1.SlurmJob {
 	labels := ownLabels(c)
 	labels[v1alpha1.LabelRun] = seen.Start.Run
 	job := &v1alpha1.SlurmJob{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: c.Namespace, Name: "lc-" + c.Name + "-" + seen.Start.Run, Labels: labels,
+			Namespace: c.Namespace, Name: jobName(c, seen.Start.Run), Labels: labels,
 			Annotations:     map[string]string{v1alpha1.AnnotationSpecHash: specHash(c)},
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(c, v1alpha1.SchemeGroupVersion.WithKind(reconcile.KindLoadClient))},
 		},

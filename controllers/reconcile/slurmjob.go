@@ -1,9 +1,7 @@
 package reconcile
 
 import (
-	"context"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,10 +57,8 @@ func JobWaits(job *v1alpha1.SlurmJob) string {
 	case "", string(v1alpha1.AttemptIntended), string(v1alpha1.AttemptSubmitted), string(v1alpha1.AttemptUncertain):
 		return "the job is handed in"
 	case string(v1alpha1.AttemptQueued):
-		if c := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ConditionScheduled); c != nil {
-			if _, why, ok := strings.Cut(c.Message, " waits: "); ok {
-				return "waits for the queue: " + why
-			}
+		if job.Status.Waiting != "" {
+			return "waits for the queue: " + job.Status.Waiting
 		}
 		return "waits for the queue"
 	}
@@ -97,25 +93,6 @@ func LowCoverage(s *v1alpha1.Scrapes) (low, known bool) {
 		return false, false
 	}
 	return 100*s.Good < 95*s.Due, true
-}
-
-// FirstFree returns the first name whose path does not exist, or "" when all exist. It makes one call of read.
-func FirstFree(ctx context.Context, names []string, path func(name string) string,
-	read func(context.Context, ...string) (map[string][]byte, error)) (string, error) {
-	paths := make([]string, len(names))
-	for i, name := range names {
-		paths[i] = path(name)
-	}
-	found, err := read(ctx, paths...)
-	if err != nil {
-		return "", err
-	}
-	for i, name := range names {
-		if _, taken := found[paths[i]]; !taken {
-			return name, nil
-		}
-	}
-	return "", nil
 }
 
 // Words are those of an error that is an observation, such as that of a site that does not answer; "" for none.

@@ -1,8 +1,6 @@
 package reconcile
 
 import (
-	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -54,11 +52,8 @@ func TestJobEnds(t *testing.T) {
 }
 
 func TestJobWaits(t *testing.T) {
-	phase := func(p, message string) *v1alpha1.SlurmJob {
-		return aJob(func(j *v1alpha1.SlurmJob, c Conditions) {
-			j.Status.Phase = p
-			c.False(v1alpha1.ConditionScheduled, "Queued", message)
-		})
+	phase := func(p, waiting string) *v1alpha1.SlurmJob {
+		return aJob(func(j *v1alpha1.SlurmJob, _ Conditions) { j.Status.Phase, j.Status.Waiting = p, waiting })
 	}
 	for name, c := range map[string]struct {
 		job  *v1alpha1.SlurmJob
@@ -66,8 +61,8 @@ func TestJobWaits(t *testing.T) {
 	}{
 		"new":       {aJob(), "the job is handed in"},
 		"intended":  {phase("Intended", ""), "the job is handed in"},
-		"queued":    {phase("Queued", "job 4711 waits: QOSMaxJobsLimit"), "waits for the queue: QOSMaxJobsLimit"},
-		"no reason": {phase("Queued", "job 4711 waits"), "waits for the queue"},
+		"queued":    {phase("Queued", "QOSMaxJobsLimit"), "waits for the queue: QOSMaxJobsLimit"},
+		"no reason": {phase("Queued", ""), "waits for the queue"},
 		"running":   {phase("Running", ""), ""},
 		"ending":    {phase("Ending", ""), ""},
 		"over":      {aJob(func(_ *v1alpha1.SlurmJob, c Conditions) { c.Ended(metav1.ConditionFalse, "Lost", "") }), ""},
@@ -92,30 +87,6 @@ func TestLowCoverage(t *testing.T) {
 		if low, known := LowCoverage(c.scrapes); low != c.low || known != c.known {
 			t.Errorf("%s: low %v, known %v", name, low, known)
 		}
-	}
-}
-
-func TestFirstFree(t *testing.T) {
-	read := func(taken ...string) func(context.Context, ...string) (map[string][]byte, error) {
-		return func(context.Context, ...string) (map[string][]byte, error) {
-			out := map[string][]byte{}
-			for _, p := range taken {
-				out[p] = nil
-			}
-			return out, nil
-		}
-	}
-	path := func(name string) string { return "/" + name }
-	for want, taken := range map[string][]string{"a": nil, "b": {"/a"}, "": {"/a", "/b"}} {
-		got, err := FirstFree(t.Context(), []string{"a", "b"}, path, read(taken...))
-		if err != nil || got != want {
-			t.Errorf("%v taken: %q, %v; want %q", taken, got, err, want)
-		}
-	}
-	silent := errors.New("silent")
-	_, err := FirstFree(t.Context(), []string{"a"}, path, func(context.Context, ...string) (map[string][]byte, error) { return nil, silent })
-	if !errors.Is(err, silent) {
-		t.Errorf("a look that failed found something: %v", err)
 	}
 }
 

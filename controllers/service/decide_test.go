@@ -157,10 +157,10 @@ func startStates() map[string]state {
 	reconciling, stalled := []string{"Reconciling=True Waiting"}, []string{"Stalled=True SiteMissing"}
 	return map[string]state{
 		"start": {
-			reason: "a Service of its own makes a credential, a job, and its record last", service: own(), world: openSite(),
+			reason: "a Service of its own makes its record first, a credential, and its job last", service: own(), world: openSite(),
 			want: sight{
 				Phase: "Waiting", Ready: "False Waiting: makes its SlurmJob", Conditions: []string{"Monitored=Unknown Waiting", "Reconciling=True Waiting"},
-				Do: []string{"credential sim-g3", "create bsvc-sim-g3 of service.sim", "record /work/o/ns/service.sim/g3/run.json"},
+				Do: []string{"record /work/o/ns/service.sim/g3/run.json", "credential sim-g3", "create bsvc-sim-g3 of service.sim"},
 			},
 		},
 		"suspended": {
@@ -232,8 +232,8 @@ func jobStates() map[string]state {
 		return inJob(own(), says(func(c *v1alpha1.ComponentStatus) { c.Phase, c.Ready, c.Scrapes = phase, ready, scrapes }))
 	}
 	return map[string]state{
-		"queued": follows("the batch system's own word", inJob(own(), phase("Queued"), func(_ *v1alpha1.SlurmJob, c reconcile.Conditions) {
-			c.False(v1alpha1.ConditionScheduled, "Queued", "job 7 waits: Priority")
+		"queued": follows("the batch system's own word", inJob(own(), phase("Queued"), func(j *v1alpha1.SlurmJob, _ reconcile.Conditions) {
+			j.Status.Waiting = "Priority"
 		}), sight{Phase: "Waiting", Ready: "False Waiting: waits for the queue: Priority", Conditions: waiting}),
 		"suspended while it runs": {
 			reason: "what runs goes on, whatever the spec says now", world: at("Ready", true, nil),

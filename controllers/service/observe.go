@@ -139,8 +139,11 @@ func (k *Kind) start(ctx context.Context, s *v1alpha1.Service, door slurmbridge.
 	at := func(run string) string {
 		return rundir.Run(door.WorkDir, door.Origin, s.Namespace, runOwner(s), run)
 	}
-	run, err := reconcile.FirstFree(ctx, rundir.RunNames(s.Generation), func(run string) string {
-		return at(run) + "/" + rundir.RecordFile
+	run, err := rundir.FreeName(ctx, s.Generation, string(s.UID), func(run string) rundir.RunFiles {
+		return rundir.RunFiles{
+			Record: at(run) + "/" + rundir.RecordFile,
+			Plan:   rundir.Attempt(at(run), jobName(s, run), 1) + "/" + rundir.PlanFile,
+		}
 	}, door.Files.Read)
 	if w.Closed = reconcile.Words(err); w.Closed != "" {
 		return nil

@@ -36,10 +36,9 @@ func start(p *pass) {
 	labels := job.Labels
 	owner := job.OwnerReferences[0]
 	p.do(
+		WriteRecord{Path: p.seen.Start.Directory + "/" + rundir.RecordFile, Record: record(p.s, p.seen.Start)},
 		reconcile.CreateCredential{Name: plan.SecretName(p.s.Name, p.seen.Start.Run), Labels: labels, Owner: owner},
 		CreateJob{Job: job},
-		// Last: a name is used up only by a run that exists.
-		WriteRecord{Path: p.seen.Start.Directory + "/" + rundir.RecordFile, Record: record(p.s, p.seen.Start)},
 	)
 	p.cond.Unknown(v1alpha1.ConditionMonitored, v1alpha1.ReasonWaiting, "nothing was scraped yet")
 	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, "makes its SlurmJob")
@@ -119,13 +118,16 @@ func (p *pass) refuse(reason, message string) {
 	p.cond.Stalled(reason, message)
 }
 
+// jobName is the name of the SlurmJob that a run of a Service of its own has.
+func jobName(s *v1alpha1.Service, run string) string { return "bsvc-" + s.Name + "-" + run }
+
 // ownJob is the SlurmJob of a Service of its own.
 func ownJob(s *v1alpha1.Service, start Start) *v1alpha1.SlurmJob {
 	labels := ownLabels(s)
 	labels[v1alpha1.LabelRun] = start.Run
 	return &v1alpha1.SlurmJob{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.Namespace, Name: "bsvc-" + s.Name + "-" + start.Run, Labels: labels,
+			Namespace: s.Namespace, Name: jobName(s, start.Run), Labels: labels,
 			Annotations:     map[string]string{v1alpha1.AnnotationSpecHash: specHash(s)},
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(s, v1alpha1.SchemeGroupVersion.WithKind(reconcile.KindService))},
 		},

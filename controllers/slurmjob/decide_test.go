@@ -300,6 +300,13 @@ func TestWaitingWords(t *testing.T) {
 	if want := "job 4711 waits: QOSMaxJobsLimit"; got != want {
 		t.Errorf("got %q, want the batch system's own word: %q", got, want)
 	}
+	if got := d.Status.Waiting; got != "QOSMaxJobsLimit" {
+		t.Errorf("waiting %q", got)
+	}
+	job.Status = d.Status
+	if got := decide(job, open(seeing(batch(slurmbridge.Running, nil))), noon).Status.Waiting; got != "" {
+		t.Errorf("a job that runs still waits: %q", got)
+	}
 }
 
 // TestPeers: a component in another job cannot begin anew with this one.

@@ -144,10 +144,11 @@ func held(p *pass) bool {
 func waits(p *pass) bool {
 	j, a := p.batch, p.attempt()
 	if j.Phase != slurmbridge.Pending {
+		p.status.Waiting = ""
 		return false
 	}
 	a.State, a.Released = v1alpha1.AttemptQueued, true
-	p.status.Phase = "Queued"
+	p.status.Phase, p.status.Waiting = "Queued", reconcile.Clip(j.Message, 512)
 	reason := v1alpha1.ReasonQueued
 	if j.Reason != "" {
 		reason = word(j.Reason)
@@ -157,6 +158,7 @@ func waits(p *pass) bool {
 		message += ": " + reconcile.Clip(j.Message, 512)
 	}
 	p.cond.False(v1alpha1.ConditionScheduled, reason, message)
+	p.cond.Remove(v1alpha1.ConditionRunning) // it may have run before it was put back into the queue
 	p.cond.Progressing(reason, message)
 	p.again(time.Minute) // the poller tells of a change
 	return true

@@ -77,6 +77,15 @@ func spec(kind, base string) func(*testing.T) []place {
 	return func(t *testing.T) []place { return inSpec(t, kind, base) }
 }
 
+// named puts metadata beside a spec.
+func named(kind, base string) func(*testing.T) []place {
+	return func(t *testing.T) []place {
+		return []place{{kind, "", func(p map[string]any) map[string]any {
+			return merge(map[string]any{"spec": parse(t, base)}, p)
+		}}}
+	}
+}
+
 var ruleCases = []ruleCase{
 	{
 		reason: "two engines are ambiguous", message: "name exactly one engine of command, llmsim",
@@ -105,7 +114,8 @@ var ruleCases = []ruleCase{
 	{
 		reason: "a probe asks one question", message: "name exactly one of http, tcp, exec, model, token", field: ".command.probes[0]",
 		in:   inService,
-		pass: `{command: {argv: [a], probes: [{tcp: {}}]}}`, fail: `{command: {argv: [a], probes: [{tcp: {}, http: {path: /}}]}}`,
+		pass: `{command: {argv: [a], ports: [{name: http}], probes: [{tcp: {}}]}}`,
+		fail: `{command: {argv: [a], ports: [{name: http}], probes: [{tcp: {}, http: {path: /}}]}}`,
 	},
 	{
 		reason: "a relative path means another file on each node", message: "use an absolute path of a SIF, or docker://, oci:// or library://", field: ".image.uri",
@@ -116,6 +126,28 @@ var ruleCases = []ruleCase{
 		reason: "a tag is not a version", message: "an image from a registry needs its digest", field: ".image.digest",
 		in:   inService,
 		pass: `{image: {uri: "docker://a/b", digest: "sha256:` + strings.Repeat("0", 64) + `"}}`, fail: `{image: {uri: "docker://a/b"}}`,
+	},
+	{
+		reason: "a typo would be scraped in vain for the whole run", message: "a target names a port that the service does not have", field: ".metrics.targets",
+		in:   inService,
+		pass: `{command: {argv: [a], ports: [{name: admin}]}, metrics: {targets: [{name: a, portName: admin}, {name: b, port: 9100}]}}`,
+		fail: `{command: {argv: [a], ports: [{name: admin}]}, metrics: {targets: [{name: a, portName: adnim}]}}`,
+	},
+	{
+		reason: "the simulator has one port", message: "a target names a port that the service does not have", field: ".metrics.targets",
+		in:   inService,
+		pass: `{command: null, llmsim: {}, metrics: {targets: [{name: a, portName: http}]}}`,
+		fail: `{command: null, llmsim: {}, metrics: {targets: [{name: a, portName: admin}]}}`,
+	},
+	{
+		reason: "a target is at one port", message: "name exactly one of port, portName", field: ".metrics.targets[0]",
+		in:   inService,
+		pass: `{metrics: {targets: [{name: a, port: 9100}]}}`, fail: `{metrics: {targets: [{name: a}]}}`,
+	},
+	{
+		reason: "there is no port to ask", message: "a probe that asks a port needs one in ports", field: ".command.probes",
+		in:   inService,
+		pass: `{command: {argv: [a], ports: [{name: http}], probes: [{tcp: {}}]}}`, fail: `{command: {argv: [a], probes: [{tcp: {}}]}}`,
 	},
 	{
 		reason: "one workload a client", message: "name exactly one workload of inference",
@@ -129,6 +161,12 @@ var ruleCases = []ruleCase{
 		reason: "an instance without a request measures nothing", field: ".closedLoop.concurrency",
 		message: "concurrency is the total over all instances and cannot be below instances",
 		in:      inClient, pass: `{instances: 4}`, fail: `{instances: 5}`,
+	},
+	{
+		reason: "each instance may have one in flight", field: ".openLoop.maxInFlight",
+		message: "maxInFlight is the total over all instances and cannot be below instances",
+		in:      inClient, pass: `{closedLoop: null, openLoop: {rate: "2", maxInFlight: 4}, instances: 4}`,
+		fail: `{closedLoop: null, openLoop: {rate: "2", maxInFlight: 4}, instances: 5}`,
 	},
 	{
 		reason: "other schemes are not spoken", message: "use http:// or https://", field: ".target.url",
@@ -198,12 +236,28 @@ var ruleCases = []ruleCase{
 		fail: `{slos: [{client: c, metric: request_throughput, statistic: p99, atLeast: "10"}]}`,
 	},
 	{
+		reason: "half a what", message: "the bound of a latency is a length of time, such as 500ms", field: ".slos[0]",
+		in:   spec("Benchmark", baseBenchmark),
+		pass: `{slos: [{client: c, metric: ttft, statistic: p99, atMost: 500ms}]}`,
+		fail: `{slos: [{client: c, metric: ttft, statistic: p99, atMost: "0.5"}]}`,
+	},
+	{
+		reason: "a share has no unit", message: "the bound of a throughput or a ratio is a number, such as 0.99", field: ".slos[0]",
+		in:   spec("Benchmark", baseBenchmark),
+		pass: `{slos: [{client: c, metric: success_ratio, atLeast: "0.99"}]}`,
+		fail: `{slos: [{client: c, metric: success_ratio, atLeast: 99s}]}`,
+	},
+	{
+		reason: "it becomes a label", message: "the name of a Service has at most 63 characters", in: named("Service", baseService),
+		pass: `{metadata: {name: ` + strings.Repeat("a", 63) + `}}`, fail: `{metadata: {name: ` + strings.Repeat("a", 64) + `}}`,
+	},
+	{
+		reason: "it becomes a label", message: "the name of a LoadClient has at most 63 characters", in: named("LoadClient", baseClient),
+		pass: `{metadata: {name: ` + strings.Repeat("a", 63) + `}}`, fail: `{metadata: {name: ` + strings.Repeat("a", 64) + `}}`,
+	},
+	{
 		reason: "names of children are made of it", message: "the name of a Benchmark has at most 40 characters",
-		in: func(t *testing.T) []place {
-			return []place{{"Benchmark", "", func(p map[string]any) map[string]any {
-				return merge(map[string]any{"spec": parse(t, baseBenchmark)}, p)
-			}}}
-		},
+		in:   named("Benchmark", baseBenchmark),
 		pass: `{metadata: {name: ` + strings.Repeat("a", 40) + `}}`, fail: `{metadata: {name: ` + strings.Repeat("a", 41) + `}}`,
 	},
 }
@@ -211,7 +265,7 @@ var ruleCases = []ruleCase{
 // transitionRules are tested by TestTransitionRules: they compare an object with the one before.
 var transitionRules = map[string]string{
 	"SlurmJob":  "a SlurmJob never changes; its owner makes a new one",
-	"Benchmark": "a run is under way: only suspend and cleanup may change until it is Complete; delete the Benchmark to end it early",
+	"Benchmark": "a run is under way: only suspend and cleanup may change until it has ended; delete the Benchmark to end it early",
 }
 
 func TestRules(t *testing.T) {

@@ -12,8 +12,9 @@ func TestTransitionRules(t *testing.T) {
 	c := clientOf(t, sharedServer(t))
 	const underWay = `{status: {run: {name: g1, specHash: a, seed: 1, startTime: "2026-01-01T00:00:00Z"}, conditions: [
 	  {type: Complete, status: "False", reason: Running, message: "", lastTransitionTime: "2026-01-01T00:00:00Z"}]}}`
-	const complete = `{status: {run: {name: g1, specHash: a, seed: 1, startTime: "2026-01-01T00:00:00Z"}, conditions: [
-	  {type: Complete, status: "True", reason: Passed, message: "", lastTransitionTime: "2026-01-01T00:00:00Z"}]}}`
+	// A refused next run takes the condition back; its spec has to be mended all the same.
+	const complete = `{status: {run: {name: g1, specHash: a, seed: 1, startTime: "2026-01-01T00:00:00Z", endTime: "2026-01-01T00:01:00Z"}, conditions: [
+	  {type: Complete, status: "False", reason: Progressing, message: "", lastTransitionTime: "2026-01-01T00:00:00Z"}]}}`
 	const job = `{site: here, run: {owner: b, name: g1}, components: [{kind: Service, name: s}]}`
 	const bare = `{site: here, clients: [{name: c, target: {url: "http://x"}, duration: 1s, closedLoop: {concurrency: 1},
 	  inference: {inputTokens: {fixed: 1}, outputTokens: {fixed: 1}}}]}`
@@ -40,6 +41,7 @@ func TestTransitionRules(t *testing.T) {
 		"run":             {"one run at a time", "Benchmark", baseBenchmark, underWay, `{spec: {run: 1}}`, true},
 		"idleTimeout":     {"the plan holds it", "Benchmark", baseBenchmark, underWay, `{spec: {idleTimeout: 1m}}`, true},
 		"timeout":         {"the plan holds it", "Benchmark", baseBenchmark, underWay, `{spec: {timeout: 1m}}`, true},
+		"barrierLead":     {"the plan holds it", "Benchmark", baseBenchmark, underWay, `{spec: {barrierLead: 3s}}`, true},
 		"seed":            {"the plan holds it", "Benchmark", baseBenchmark, underWay, `{spec: {seed: 7}}`, true},
 	} {
 		t.Run(tc.kind+"/"+name, func(t *testing.T) {

@@ -135,6 +135,28 @@ func Times(bm *v1alpha1.Benchmark) (steps []Step, total time.Duration) {
 	return steps, total
 }
 
+// timeLimits are the limits of the benchmark's jobs, with the field that sets each: with one job for all components it is
+// the greatest.
+func timeLimits(bm *v1alpha1.Benchmark, site *v1alpha1.Site) (limits []time.Duration, fields []string) {
+	add := func(field string, own, fallback v1alpha1.Duration) {
+		limit, err := cmp.Or(own, fallback).Parse()
+		switch {
+		case err != nil || limit <= 0: // the site decides
+		case bm.Spec.Placement == v1alpha1.SeparateJobs || len(limits) == 0:
+			limits, fields = append(limits, limit), append(fields, field)
+		case limit > limits[0]:
+			limits[0], fields[0] = limit, field
+		}
+	}
+	for i := range bm.Spec.Services {
+		add(fmt.Sprintf("spec.services[%d].resources.timeLimit", i), bm.Spec.Services[i].Resources.TimeLimit, site.Spec.Defaults.Service.TimeLimit)
+	}
+	for i := range bm.Spec.Clients {
+		add(fmt.Sprintf("spec.clients[%d].resources.timeLimit", i), bm.Spec.Clients[i].Resources.TimeLimit, site.Spec.Defaults.Client.TimeLimit)
+	}
+	return limits, fields
+}
+
 // checkTimes compares the sum of times with every time limit, and shows the arithmetic.
 func checkTimes(bm *v1alpha1.Benchmark, site *v1alpha1.Site) []error {
 	steps, total := Times(bm)
@@ -144,19 +166,11 @@ func checkTimes(bm *v1alpha1.Benchmark, site *v1alpha1.Site) []error {
 	}
 	sum := strings.Join(words, " + ")
 	var problems []error
-	refuse := func(path string, own, fallback v1alpha1.Duration) {
-		limit, err := cmp.Or(own, fallback).Parse()
-		if err == nil && limit > 0 && limit < total {
-			problems = append(problems, v1alpha1.At(path, fmt.Errorf(
+	limits, fields := timeLimits(bm, site)
+	for i, limit := range limits {
+		if limit < total {
+			problems = append(problems, v1alpha1.At(fields[i], fmt.Errorf(
 				"the job may take %s (%s), which is more than its time limit %s: raise the limit, or lower readiness.timeout, duration or repeats.count", total, sum, limit)))
-		}
-	}
-	for i := range bm.Spec.Services {
-		refuse(fmt.Sprintf("spec.services[%d].resources.timeLimit", i), bm.Spec.Services[i].Resources.TimeLimit, site.Spec.Defaults.Service.TimeLimit)
-	}
-	if bm.Spec.Placement == v1alpha1.SeparateJobs || len(bm.Spec.Services) == 0 {
-		for i := range bm.Spec.Clients {
-			refuse(fmt.Sprintf("spec.clients[%d].resources.timeLimit", i), bm.Spec.Clients[i].Resources.TimeLimit, site.Spec.Defaults.Client.TimeLimit)
 		}
 	}
 	if timeout, err := bm.Spec.Timeout.Parse(); err != nil {

@@ -70,6 +70,7 @@ func (b builder) planClient(c *v1alpha1.LoadClient) (rundir.Client, error) {
 		TimeoutFirst: rundir.Duration(p.Timeouts.FirstToken.Or(30 * time.Second)),
 		TimeoutIdle:  rundir.Duration(p.Timeouts.Idle.Or(30 * time.Second)),
 		TimeoutTotal: rundir.Duration(p.Timeouts.Total.Or(time.Minute)),
+		Lead:         rundir.Duration(b.run.BarrierLead.Or(0)),
 		Seed:         b.seed(ComponentName(c)),
 		Resources:    resources,
 	}

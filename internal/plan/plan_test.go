@@ -244,6 +244,42 @@ func TestCheckShowsTheArithmeticOfTimes(t *testing.T) {
 	}
 }
 
+// The limit that counts is the one that the job gets: with one job for all, the greatest. The run takes 26 minutes.
+func TestCheckComparesWithTheLimitOfTheJob(t *testing.T) {
+	const service, client = "spec.services[0].resources.timeLimit", "spec.clients[0].resources.timeLimit"
+	for name, tc := range map[string]struct {
+		service, client, fallback v1alpha1.Duration
+		placement                 v1alpha1.Placement
+		want                      []string
+	}{
+		"nobody asks for a limit":         {},
+		"only the client's, and too low":  {client: "1m", want: []string{client}},
+		"the client's holds for both":     {service: "10m", client: "2h"},
+		"the service's holds for both":    {service: "2h", client: "1m"},
+		"both too low, the greater named": {service: "10m", client: "20m", want: []string{client}},
+		"the site's":                      {fallback: "5m", want: []string{service}},
+		"separate jobs, each its own":     {service: "10m", client: "2h", placement: v1alpha1.SeparateJobs, want: []string{service}},
+		"separate jobs, both too low":     {service: "10m", client: "1m", placement: v1alpha1.SeparateJobs, want: []string{service, client}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bm := benchmark()
+			bm.Spec.Placement = tc.placement
+			bm.Spec.Services[0].Resources.TimeLimit, bm.Spec.Clients[0].Resources.TimeLimit = tc.service, tc.client
+			site := &v1alpha1.Site{}
+			site.Spec.Defaults.Service.TimeLimit = tc.fallback
+			var got []string
+			for _, p := range plan.Check(bm, site) {
+				if field, ok := errors.AsType[*v1alpha1.FieldError](p); ok && strings.Contains(p.Error(), "26m0s") {
+					got = append(got, field.Path)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestCheckNamesTheFieldFromTheTop(t *testing.T) {
 	bm := benchmark()
 	bm.Spec.Clients[0].Abort.ErrorRatio = "0"

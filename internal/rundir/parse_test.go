@@ -122,6 +122,9 @@ func FuzzParse(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if r, err := ParseRecord(b); err == nil && r.Version != Version {
+			t.Errorf("a record of version %d was read", r.Version)
+		}
 		if p, err := ParsePlan(b); err == nil {
 			again, err := json.Marshal(p)
 			if err != nil {

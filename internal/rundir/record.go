@@ -1,6 +1,7 @@
 package rundir
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 )
@@ -25,6 +26,15 @@ type Record struct {
 	Spec json.RawMessage `json:"spec"`
 }
 
+// ParseRecord reads a run.json.
+func ParseRecord(b []byte) (*Record, error) {
+	var r Record
+	if err := parse(RecordFile, b, &r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
 // runNames is how many runs of one generation can stand beside each other.
 const runNames = 64
 
@@ -37,4 +47,45 @@ func RunNames(generation int64) []string {
 		out[i] = fmt.Sprintf("g%d-%d", generation, i+1)
 	}
 	return out
+}
+
+// RunFiles are the files that tell whether a run's name is taken.
+type RunFiles struct {
+	// Record is the run.json, Plan the plan.json of the first job's first attempt; "" where the name is stored elsewhere
+	// before either is written.
+	Record, Plan string
+}
+
+// FreeName returns the first of RunNames that no run has, or "" when all are taken. A run that was recorded for the
+// object with this uid, but whose job was never handed in, is taken up again. It makes one call of read.
+func FreeName(ctx context.Context, generation int64, uid string, files func(name string) RunFiles,
+	read func(context.Context, ...string) (map[string][]byte, error)) (string, error) {
+	names := RunNames(generation)
+	var paths []string
+	for _, name := range names {
+		f := files(name)
+		paths = append(paths, f.Record)
+		if f.Plan != "" {
+			paths = append(paths, f.Plan)
+		}
+	}
+	found, err := read(ctx, paths...)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range names {
+		f := files(name)
+		record, recorded := found[f.Record]
+		_, planned := found[f.Plan]
+		if !planned && (!recorded || f.Plan != "" && isOf(record, uid)) {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// isOf says whether a run.json is of the object with a uid.
+func isOf(record []byte, uid string) bool {
+	r, err := ParseRecord(record)
+	return err == nil && r.UID == uid
 }

@@ -201,6 +201,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: bench.assay.api.v1alpha1.BenchmarkSpec
   map:
     fields:
+    - name: barrierLead
+      type:
+        namedType: bench.assay.api.v1alpha1.Duration
     - name: cleanup
       type:
         namedType: bench.assay.api.v1alpha1.Cleanup
@@ -248,6 +251,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: site
       type:
         namedType: bench.assay.api.v1alpha1.Name
+      default: local
     - name: slos
       type:
         list:
@@ -536,6 +540,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: bench.assay.api.v1alpha1.JobRun
   map:
     fields:
+    - name: barrierLead
+      type:
+        namedType: bench.assay.api.v1alpha1.Duration
     - name: deleteObjects
       type:
         scalar: boolean
@@ -1282,6 +1289,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
     - name: phase
+      type:
+        scalar: string
+    - name: waiting
       type:
         scalar: string
 - name: bench.assay.api.v1alpha1.SoundLimits

@@ -25,6 +25,8 @@ type JobRunApplyConfiguration struct {
 	Peers []PeerReferenceApplyConfiguration `json:"peers,omitempty"`
 	// idleTimeout ends a service when no client ran and no controller was alive for this long.
 	IdleTimeout *apiv1alpha1.Duration `json:"idleTimeout,omitempty"`
+	// barrierLead is the least time between the moment when all clients are ready and their common start.
+	BarrierLead *apiv1alpha1.Duration `json:"barrierLead,omitempty"`
 	// keepServices leaves services running after the last repeat until idleTimeout.
 	KeepServices *bool `json:"keepServices,omitempty"`
 	// deleteObjects removes what the clients stored in the services.
@@ -91,6 +93,14 @@ func (b *JobRunApplyConfiguration) WithPeers(values ...*PeerReferenceApplyConfig
 // If called multiple times, the IdleTimeout field is set to the value of the last call.
 func (b *JobRunApplyConfiguration) WithIdleTimeout(value apiv1alpha1.Duration) *JobRunApplyConfiguration {
 	b.IdleTimeout = &value
+	return b
+}
+
+// WithBarrierLead sets the BarrierLead field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the BarrierLead field is set to the value of the last call.
+func (b *JobRunApplyConfiguration) WithBarrierLead(value apiv1alpha1.Duration) *JobRunApplyConfiguration {
+	b.BarrierLead = &value
 	return b
 }
 

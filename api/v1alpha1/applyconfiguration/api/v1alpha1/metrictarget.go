@@ -15,9 +15,9 @@ import (
 type MetricTargetApplyConfiguration struct {
 	// name of the target in the results.
 	Name *apiv1alpha1.Name `json:"name,omitempty"`
-	// port names a port of the service.
+	// portName names a port of the service.
 	PortName *apiv1alpha1.Name `json:"portName,omitempty"`
-	// port is a fixed port on the service's node; it is used when portName is empty.
+	// port is a fixed port on the service's node.
 	Port *int32 `json:"port,omitempty"`
 	// path of the metrics.
 	Path *string `json:"path,omitempty"`

@@ -9,7 +9,7 @@ package v1alpha1
 //
 // SimDoor is a simulated cluster with a seeded clock.
 type SimDoorApplyConfiguration struct {
-	// seed makes the simulation repeatable; 0 takes a random one, which the Site's status reports.
+	// seed of everything that the simulated cluster draws.
 	Seed *int64 `json:"seed,omitempty"`
 	// nodes is the size of the simulated cluster.
 	Nodes *int32 `json:"nodes,omitempty"`

@@ -24,6 +24,8 @@ type SlurmJobStatusApplyConfiguration struct {
 	Components []ComponentStatusApplyConfiguration `json:"components,omitempty"`
 	// phase is a word for people: Intended, Submitted, Queued, Running, Ending, Ended, Failed.
 	Phase *string `json:"phase,omitempty"`
+	// waiting is why the job is in the queue, in the batch system's own words.
+	Waiting *string `json:"waiting,omitempty"`
 	// jobID of the newest attempt.
 	JobID *string `json:"jobID,omitempty"`
 	// attempt is the number of the newest attempt.
@@ -92,6 +94,14 @@ func (b *SlurmJobStatusApplyConfiguration) WithComponents(values ...*ComponentSt
 // If called multiple times, the Phase field is set to the value of the last call.
 func (b *SlurmJobStatusApplyConfiguration) WithPhase(value string) *SlurmJobStatusApplyConfiguration {
 	b.Phase = &value
+	return b
+}
+
+// WithWaiting sets the Waiting field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Waiting field is set to the value of the last call.
+func (b *SlurmJobStatusApplyConfiguration) WithWaiting(value string) *SlurmJobStatusApplyConfiguration {
+	b.Waiting = &value
 	return b
 }
 
