@@ -114,17 +114,6 @@ func TestTimeScale(t *testing.T) {
 	}
 }
 
-func TestDecimal(t *testing.T) {
-	for x, want := range map[float64]string{0.0123456789: "0.0123457", 1234567.8: "1234570", 1e-7: "0.0000001", 0: "0", 3: "3"} {
-		if got := decimal(&x); got != want {
-			t.Errorf("%v: %q, want %q", x, got, want)
-		}
-	}
-	if decimal(nil) != "" {
-		t.Error("no number has no decimal")
-	}
-}
-
 func FuzzBound(f *testing.F) {
 	for _, s := range []string{"500ms", "0.99", "1h", "", "abc", "1"} {
 		f.Add(s, true)

@@ -104,7 +104,7 @@ func completed(p *pass) bool {
 	}
 	message := reconcile.Clip(r.Message, 1024)
 	p.judged(r)
-	p.cond.Ended(succeeded(r.Outcome), r.Outcome, message)
+	p.cond.Ended(reconcile.Success(results.Succeeded(r.Outcome)), r.Outcome, message)
 	s.Progress = fmt.Sprintf("%d/%d", r.RepeatsWhole, p.count())
 	p.says(phaseOf(r.Outcome), message)
 	p.event(reconcile.Event{
@@ -139,17 +139,6 @@ func (p *pass) judged(r results.Result) {
 	default:
 		p.cond.Unknown(v1alpha1.ConditionSLOMet, r.Outcome, "not judged: "+reconcile.Clip(r.Message, 1024))
 	}
-}
-
-// succeeded is what an outcome says of success. It is unknown where nothing can be said of the server.
-func succeeded(outcome string) metav1.ConditionStatus {
-	switch outcome {
-	case results.Passed:
-		return metav1.ConditionTrue
-	case results.Undecided, results.MeasurementInvalid, results.Partial:
-		return metav1.ConditionUnknown
-	}
-	return metav1.ConditionFalse
 }
 
 func phaseOf(outcome string) string {

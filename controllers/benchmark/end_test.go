@@ -161,7 +161,7 @@ func afterStates() map[string]state {
 	keeps := func(bm *v1alpha1.Benchmark) { bm.Spec.Cleanup.Services = keep }
 	kept, stopping, done, failed := underRun(keeps), underRun(keeps), underRun(), underRun()
 	for bm, outcome := range map[*v1alpha1.Benchmark]string{kept: results.Passed, stopping: results.Passed, done: results.Passed, failed: results.Failed} {
-		reconcile.Conditions{List: &bm.Status.Conditions, Generation: 1, Now: now}.Ended(succeeded(outcome), outcome, "words")
+		reconcile.Conditions{List: &bm.Status.Conditions, Generation: 1, Now: now}.Ended(reconcile.Success(results.Succeeded(outcome)), outcome, "words")
 		bm.Status.Run.EndTime = &metav1.Time{Time: now}
 	}
 	serving := job("bm-g1", inPhase("Running"), serviceSays("Ready", true))

@@ -2,7 +2,6 @@ package benchmark
 
 import (
 	"fmt"
-	"strconv"
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/reconcile"
@@ -11,17 +10,6 @@ import (
 
 // maxResults is the API's bound on status.results.
 const maxResults = 64
-
-// number names a value of a client.
-type number struct{ metric, statistic string }
-
-// headlines are the numbers of a client that stand in a status, beside those that an SLO asks for.
-func headlines() []number {
-	return []number{
-		{"ttft", "p50"}, {"ttft", "p99"}, {"e2e", "p50"}, {"e2e", "p99"}, {"tpot", "p50"}, {"itl_token", "p99"},
-		{"request_throughput", "value"}, {"output_token_throughput", "value"}, {"success_ratio", "value"},
-	}
-}
 
 // headline picks the numbers for the status: those of the SLOs first, then the usual ones of each client.
 func headline(r results.Result) []v1alpha1.ResultValue {
@@ -35,23 +23,23 @@ func headline(r results.Result) []v1alpha1.ResultValue {
 		out = append(out, resultValue(client, *v))
 	}
 	for i := range r.SLOs {
-		add(r.SLOs[i].Client, find(r, r.SLOs[i].Client, number{r.SLOs[i].Metric, r.SLOs[i].Statistic}))
+		add(r.SLOs[i].Client, find(r, r.SLOs[i].Client, results.Headline{Metric: r.SLOs[i].Metric, Statistic: r.SLOs[i].Statistic}))
 	}
 	for _, c := range r.Clients {
 		if len(c.Repeats) == 0 {
 			continue // nothing was measured
 		}
-		for _, n := range headlines() {
-			add(c.Name, results.Find(c.Values, n.metric, n.statistic))
+		for _, n := range results.Headlines() {
+			add(c.Name, results.Find(c.Values, n.Metric, n.Statistic))
 		}
 	}
 	return out
 }
 
-func find(r results.Result, client string, n number) *results.Value {
+func find(r results.Result, client string, n results.Headline) *results.Value {
 	for _, c := range r.Clients {
 		if c.Name == client {
-			return results.Find(c.Values, n.metric, n.statistic)
+			return results.Find(c.Values, n.Metric, n.Statistic)
 		}
 	}
 	return nil
@@ -60,39 +48,27 @@ func find(r results.Result, client string, n number) *results.Value {
 func resultValue(client string, v results.Value) v1alpha1.ResultValue {
 	return v1alpha1.ResultValue{
 		Client: client, Metric: v.Metric, Statistic: v.Statistic, Unit: v.Unit,
-		Value: decimal(v.Value), Requests: v.Requests, Runs: int32(v.Runs),
-		Low: decimal(v.Low), High: decimal(v.High), Interval: v.Interval, Note: reconcile.Clip(v.Note, 256),
+		Value: results.Decimal(v.Value), Requests: v.Requests, Runs: int32(v.Runs),
+		Low: results.Decimal(v.Low), High: results.Decimal(v.High), Interval: v.Interval, Note: reconcile.Clip(v.Note, 256),
 	}
-}
-
-// decimal writes a number with six significant digits and no exponent; "" for none.
-func decimal(x *float64) string {
-	if x == nil {
-		return ""
-	}
-	rounded, err := strconv.ParseFloat(strconv.FormatFloat(*x, 'g', 6, 64), 64)
-	if err != nil {
-		return ""
-	}
-	return reconcile.Clip(strconv.FormatFloat(rounded, 'f', -1, 64), 32)
 }
 
 // primary is the first SLO's number with its interval, or the first client's throughput.
 func primary(r results.Result) string {
-	n, client := number{"output_token_throughput", "value"}, ""
+	n, client := results.Headline{Metric: "output_token_throughput", Statistic: "value"}, ""
 	if len(r.Clients) > 0 {
 		client = r.Clients[0].Name
 	}
 	if len(r.SLOs) > 0 {
-		client, n = r.SLOs[0].Client, number{r.SLOs[0].Metric, r.SLOs[0].Statistic}
+		client, n = r.SLOs[0].Client, results.Headline{Metric: r.SLOs[0].Metric, Statistic: r.SLOs[0].Statistic}
 	}
 	v := find(r, client, n)
 	if v == nil || v.Value == nil {
 		return ""
 	}
-	name := n.statistic + "(" + n.metric + ") "
-	if n.statistic == "value" {
-		name = n.metric + " "
+	name := n.Statistic + "(" + n.Metric + ") "
+	if n.Statistic == "value" {
+		name = n.Metric + " "
 	}
 	out := name + v.Number()
 	if v.Low != nil && v.High != nil {

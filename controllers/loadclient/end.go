@@ -2,7 +2,6 @@ package loadclient
 
 import (
 	"fmt"
-	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,7 +52,7 @@ func hasEnded(p *pass) bool {
 	p.sound(r)
 	p.c.Status.Results = headline(r)
 	outcome, message := p.outcome(r)
-	p.ended(succeeded(outcome), outcome, reconcile.Clip(message, 1024))
+	p.ended(reconcile.Success(results.Succeeded(outcome)), outcome, reconcile.Clip(message, 1024))
 	return false
 }
 
@@ -108,48 +107,22 @@ func (p *pass) sound(r results.Result) {
 	}
 }
 
-// succeeded is what an outcome says of success. It is unknown where nothing can be said of the server.
-func succeeded(outcome string) metav1.ConditionStatus {
-	switch outcome {
-	case results.Passed:
-		return metav1.ConditionTrue
-	case results.Undecided, results.MeasurementInvalid, results.Partial:
-		return metav1.ConditionUnknown
-	}
-	return metav1.ConditionFalse
-}
-
 // headline are the numbers that stand in the status.
 func headline(r results.Result) []v1alpha1.ResultValue {
 	var out []v1alpha1.ResultValue
 	if len(r.Clients[0].Repeats) == 0 {
 		return nil
 	}
-	for _, n := range [][2]string{
-		{"ttft", "p50"}, {"ttft", "p99"}, {"e2e", "p50"}, {"e2e", "p99"}, {"tpot", "p50"}, {"itl_token", "p99"},
-		{"request_throughput", "value"}, {"output_token_throughput", "value"}, {"success_ratio", "value"},
-	} {
-		v := results.Find(r.Clients[0].Values, n[0], n[1])
+	for _, n := range results.Headlines() {
+		v := results.Find(r.Clients[0].Values, n.Metric, n.Statistic)
 		if v == nil {
 			continue
 		}
 		out = append(out, v1alpha1.ResultValue{
 			Client: reconcile.Clip(r.Clients[0].Name, 40), Metric: v.Metric, Statistic: v.Statistic, Unit: v.Unit,
-			Value: decimal(v.Value), Requests: v.Requests, Runs: int32(v.Runs),
-			Low: decimal(v.Low), High: decimal(v.High), Interval: v.Interval, Note: reconcile.Clip(v.Note, 256),
+			Value: results.Decimal(v.Value), Requests: v.Requests, Runs: int32(v.Runs),
+			Low: results.Decimal(v.Low), High: results.Decimal(v.High), Interval: v.Interval, Note: reconcile.Clip(v.Note, 256),
 		})
 	}
 	return out
-}
-
-// decimal writes a number with six significant digits and no exponent; "" for none.
-func decimal(x *float64) string {
-	if x == nil {
-		return ""
-	}
-	rounded, err := strconv.ParseFloat(strconv.FormatFloat(*x, 'g', 6, 64), 64)
-	if err != nil {
-		return ""
-	}
-	return reconcile.Clip(strconv.FormatFloat(rounded, 'f', -1, 64), 32)
 }

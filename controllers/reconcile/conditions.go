@@ -87,6 +87,17 @@ func (c Conditions) Suspended(message string) {
 	c.Remove(v1alpha1.ConditionStalled)
 }
 
+// Success is the status of an answer that may not be known.
+func Success(yes, known bool) metav1.ConditionStatus {
+	switch {
+	case !known:
+		return metav1.ConditionUnknown
+	case yes:
+		return metav1.ConditionTrue
+	}
+	return metav1.ConditionFalse
+}
+
 // Ended writes Complete and Succeeded, and the state that follows from them: a run that ended without success, or of
 // which that cannot be told, is stalled with the same reason.
 func (c Conditions) Ended(succeeded metav1.ConditionStatus, reason, message string) {

@@ -104,7 +104,7 @@ func (p *pass) headline() {
 
 // abandoned lets an object go without proof, and says what may be left.
 func abandoned(p *pass) bool {
-	if !isDeleting(p.job) || !isAbandoned(p.job) {
+	if !isDeleting(p.job) || !reconcile.IsAbandoned(p.job) {
 		return false
 	}
 	var left []string

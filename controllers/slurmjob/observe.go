@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"assay.bench/api/v1alpha1"
+	"assay.bench/controllers/reconcile"
 	"assay.bench/internal/plan"
 	"assay.bench/internal/rundir"
 	"assay.bench/slurmbridge"
@@ -134,7 +135,7 @@ func (k *Kind) ask(ctx context.Context, poller Poller, key slurmbridge.Key, w *w
 
 // lookForLeft asks for every job of an object that is being deleted.
 func (k *Kind) lookForLeft(ctx context.Context, job *v1alpha1.SlurmJob, poller Poller, w *world) {
-	if isAbandoned(job) {
+	if reconcile.IsAbandoned(job) {
 		return
 	}
 	for i := range job.Status.Attempts {

@@ -156,9 +156,4 @@ func handedIn(a *v1alpha1.Attempt) bool { return a != nil && a.Submits > 0 }
 // ended says that the attempt's end is stored.
 func ended(a *v1alpha1.Attempt) bool { return a != nil && a.State == v1alpha1.AttemptEnded }
 
-// isAbandoned says that a person wants the deletion to finish without proof.
-func isAbandoned(job *v1alpha1.SlurmJob) bool {
-	return job.Annotations[v1alpha1.AnnotationAbandon] == "true"
-}
-
 func isDeleting(job *v1alpha1.SlurmJob) bool { return !job.DeletionTimestamp.IsZero() }
