@@ -154,8 +154,11 @@ func live(ranks []rankSight) *v1alpha1.Live {
 		out.Requests += r.status.Live.Requests
 		out.Errors += r.status.Live.Errors
 	}
-	if out != nil && out.Requests > 0 { // before the first there is nothing to say
-		out.Rate, out.P99 = rateWords(rate), latencyWords(p99)
+	if p99 > 0 || out != nil && out.Errors > 0 { // before the first request ended there is nothing to say
+		out.Rate = rateWords(rate)
+	}
+	if p99 > 0 {
+		out.P99 = latencyWords(p99)
 	}
 	return out
 }
