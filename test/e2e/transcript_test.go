@@ -37,6 +37,7 @@ spec:
     duration: 1500ms
 `
 
+// On the product's own control plane, by both kubectls.
 func TestKubectlDrivesABenchmark(t *testing.T) {
 	t.Parallel()
 	for name, kubectl := range kubectls(t) {
@@ -44,41 +45,61 @@ func TestKubectlDrivesABenchmark(t *testing.T) {
 			t.Parallel()
 			u := user.New(t)
 			up(t, u)
-			file := u.Write("short.yaml", short)
-			do := func(args ...string) user.Answer {
-				t.Helper()
-				return u.Do(kubectl[0], append(kubectl[1:len(kubectl):len(kubectl)], args...)...)
-			}
-			must := func(args ...string) string {
-				t.Helper()
-				a := do(args...)
-				if a.Code != 0 {
-					t.Fatalf("kubectl %s: exit code %d\n%s%s", strings.Join(args, " "), a.Code, a.Stdout, a.Stderr)
-				}
-				return a.Stdout
-			}
-
-			contains(t, "apply", must("apply", "-f", file), "benchmark.assay.bench/short created")
-			contains(t, "apply --server-side", must("apply", "--server-side", "--force-conflicts", "-f", file), "short serverside-applied")
-			contains(t, "explain", must("explain", "benchmark.spec"), "FIELDS:", "services", "clients", "repeats")
-			must("wait", "--for=condition=Complete", "bm/short", "--timeout=120s")
-			contains(t, "get", must("get", "bm,bsvc,lc,sj", "-A"),
-				"benchmark.assay.bench/short", "service.assay.bench/short-sim", "loadclient.assay.bench/short-load", "slurmjob.assay.bench/short-g1")
-			contains(t, "describe", must("describe", "bm", "short"), "Events:", "Complete", "Succeeded")
-
-			typo := u.Write("typo.yaml", strings.Replace(short, "duration:", "durration:", 1))
-			a := do("apply", "-f", typo)
-			if a.Code == 0 {
-				t.Error("a typo was accepted")
-			}
-			contains(t, "the refusal", a.Stderr, `unknown field "spec.clients[0].durration"`)
-
-			must("delete", "bm", "short", "--timeout=60s")
-			if left := must("get", "bm,bsvc,lc,sj,secrets", "-A", "-o", "name"); left != "" {
-				t.Errorf("objects are left behind:\n%s", left)
-			}
+			transcript(t, u, kubectl)
 			u.Must("assay", "down")
 		})
+	}
+}
+
+// transcript is what a person types to drive a benchmark, from apply to delete.
+func transcript(t *testing.T, u *user.User, kubectl []string) {
+	t.Helper()
+	file := u.Write("short.yaml", short)
+	do := func(args ...string) user.Answer {
+		t.Helper()
+		return u.Do(kubectl[0], append(kubectl[1:len(kubectl):len(kubectl)], args...)...)
+	}
+	must := func(args ...string) string {
+		t.Helper()
+		a := do(args...)
+		if a.Code != 0 {
+			t.Fatalf("kubectl %s: exit code %d\n%s%s", strings.Join(args, " "), a.Code, a.Stdout, a.Stderr)
+		}
+		return a.Stdout
+	}
+
+	contains(t, "apply", must("apply", "-f", file), "benchmark.assay.bench/short created")
+	contains(t, "apply --server-side", must("apply", "--server-side", "--force-conflicts", "-f", file), "short serverside-applied")
+	contains(t, "explain", must("explain", "benchmark.spec"), "FIELDS:", "services", "clients", "repeats")
+	must("wait", "--for=condition=Complete", "bm/short", "--timeout=120s")
+	contains(t, "get", must("get", "bm,bsvc,lc,sj", "-A"),
+		"benchmark.assay.bench/short", "service.assay.bench/short-sim", "loadclient.assay.bench/short-load", "slurmjob.assay.bench/short-g1")
+	contains(t, "describe", must("describe", "bm", "short"), "Events:", "RunStarted", "RunEnded", "Complete", "Succeeded")
+
+	typo := u.Write("typo.yaml", strings.Replace(short, "duration:", "durration:", 1))
+	a := do("apply", "-f", typo)
+	if a.Code == 0 {
+		t.Error("a typo was accepted")
+	}
+	contains(t, "the refusal", a.Stderr, `unknown field "spec.clients[0].durration"`)
+
+	must("delete", "bm", "short", "--timeout=60s")
+	nothingOfOurs(t, must("get", "bm,bsvc,lc,sj,secrets", "-A", "-o", "name"), u)
+}
+
+// nothingOfOurs checks that neither objects nor jobs are left.
+func nothingOfOurs(t *testing.T, objects string, u *user.User) {
+	t.Helper()
+	if objects != "" {
+		t.Errorf("objects are left behind:\n%s", objects)
+	}
+	if jobs := u.Must("assay", "jobs").Stdout; strings.Count(jobs, "\n") != 1 {
+		t.Errorf("jobs are left behind:\n%s", jobs)
+	}
+	for _, p := range u.Processes() {
+		if strings.Contains(p.Command, "assay-node") {
+			t.Errorf("a process of a job is left behind: %d %s", p.PID, p.Command)
+		}
 	}
 }
 
@@ -95,18 +116,24 @@ func TestDrainEndsRunningJobs(t *testing.T) {
 	t.Parallel()
 	u := user.New(t)
 	u.Up()
-	file := u.Write("long.yaml", strings.Replace(short, "1500ms", "10m", 1))
-	u.Must("assay", "kubectl", "apply", "-f", file)
-	u.Must("assay", "kubectl", "wait", "--for=condition=ServicesReady", "bm/short", "--timeout=60s")
+	running(t, u)
 	if refused := u.Do("assay", "down"); refused.Code != 2 || !strings.Contains(refused.Stderr, "--drain") {
 		t.Errorf("assay down while a job runs: exit code %d, %s", refused.Code, refused.Stderr)
 	}
-	u.Must("assay", "drain", "--timeout", "90s")
-	if left := u.Must("assay", "kubectl", "get", "bm,bsvc,lc,sj", "-A", "-o", "name").Stdout; left != "" {
-		t.Errorf("objects are left behind:\n%s", left)
-	}
-	if jobs := u.Must("assay", "jobs").Stdout; strings.Count(jobs, "\n") != 1 {
-		t.Errorf("jobs are left behind:\n%s", jobs)
-	}
+	drained(t, u)
 	u.Must("assay", "down")
+}
+
+// running starts a benchmark that lasts.
+func running(t *testing.T, u *user.User) {
+	t.Helper()
+	file := u.Write("long.yaml", strings.Replace(short, "1500ms", "10m", 1))
+	u.Must("assay", "kubectl", "apply", "-f", file)
+	u.Must("assay", "kubectl", "wait", "--for=condition=ServicesReady", "bm/short", "--timeout=60s")
+}
+
+func drained(t *testing.T, u *user.User) {
+	t.Helper()
+	u.Must("assay", "drain", "--timeout", "90s")
+	nothingOfOurs(t, u.Must("assay", "kubectl", "get", "bm,bsvc,lc,sj", "-A", "-o", "name").Stdout, u)
 }

@@ -61,6 +61,11 @@ func (u *User) Write(name, text string) string {
 	return path
 }
 
+// Setenv sets a variable for all commands that come.
+func (u *User) Setenv(name, value string) {
+	u.env = append(slices.DeleteFunc(u.env, func(e string) bool { return strings.HasPrefix(e, name+"=") }), name+"="+value)
+}
+
 // Answer is what a command printed and how it ended. Code is -1 when a signal ended it.
 type Answer struct {
 	Stdout, Stderr string
@@ -171,7 +176,7 @@ func (u *User) Up() {
 		u.t.Fatalf("assay up printed %q", a.Stdout)
 	}
 	if !slices.Contains(u.env, "KUBECONFIG="+path) {
-		u.env = append(u.env, "KUBECONFIG="+path)
+		u.Setenv("KUBECONFIG", path)
 		u.t.Cleanup(func() { u.Do("assay", "down", "--drain") })
 	}
 }
