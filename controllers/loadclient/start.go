@@ -12,9 +12,6 @@ import (
 	"assay.bench/internal/rundir"
 )
 
-// maxName is the longest name of a LoadClient of its own: the name becomes a label.
-const maxName = 63
-
 // wantsRun says that a LoadClient of its own needs a new job: it has none yet, or one of another spec. A job that is
 // gone is not made again before the spec changes: a load is made once.
 func wantsRun(c *v1alpha1.LoadClient, jobs []*v1alpha1.SlurmJob) bool {
@@ -36,20 +33,8 @@ func wantsRun(c *v1alpha1.LoadClient, jobs []*v1alpha1.SlurmJob) bool {
 func start(p *pass) {
 	s := &p.c.Status
 	s.Job, s.Repeat, s.Repeats, s.Live, s.Results = "", 0, "", nil, nil
-	for _, way := range []func(*pass) (free bool){
-		notSuspended,
-		siteIsNamed,
-		siteIsThere,
-		siteAdmitsUs,
-		targetIsThere,
-		targetHasJob,
-		doorIsOpen,
-		formerIsGone,
-		nameIsFree,
-	} {
-		if !way(p) {
-			return
-		}
+	if !nothingInTheWay(p) || !targetIsThere(p) || !targetHasJob(p) {
+		return
 	}
 	p.do(
 		WriteRecord{Path: p.seen.Start.Directory + "/" + rundir.RecordFile, Record: record(p.c, p.seen.Start)},
@@ -59,40 +44,29 @@ func start(p *pass) {
 	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, "makes its SlurmJob")
 }
 
-func notSuspended(p *pass) bool {
-	if !p.c.Spec.Suspend {
+// nothingInTheWay says what keeps a LoadClient of its own from starting.
+func nothingInTheWay(p *pass) bool {
+	o := reconcile.Own{
+		Object: p.c, Kind: reconcile.KindLoadClient, Suspend: p.c.Spec.Suspend, Site: string(p.c.Spec.Site), Found: p.seen.Site,
+		Closed: p.seen.Closed, Former: p.seen.Children, Run: p.seen.Start.Run,
+	}.Obstacle()
+	if o == nil {
 		return true
 	}
-	p.c.Status.Phase = rundir.PhaseWaiting
-	p.cond.Suspended("spec.suspend is true: nothing starts")
-	return false
-}
-
-func siteIsNamed(p *pass) bool {
-	if p.c.Spec.Site != "" {
-		return true
+	p.do(o.Do...)
+	p.out.After = o.After
+	switch o.Kind {
+	case reconcile.Suspended:
+		p.c.Status.Phase = rundir.PhaseWaiting
+		p.cond.Suspended(o.Message)
+	case reconcile.Refused:
+		p.refuse(o.Reason, o.Message)
+	case reconcile.Waits:
+		p.waits(rundir.PhaseWaiting, o.Reason, o.Message)
+	case reconcile.Drains:
+		p.waits(rundir.PhaseDraining, o.Reason, o.Message)
 	}
-	p.refuse(v1alpha1.ReasonSiteMissing, "a LoadClient that no Benchmark owns needs spec.site")
 	return false
-}
-
-func siteIsThere(p *pass) bool {
-	if p.seen.Site != nil {
-		return true
-	}
-	p.refuse(v1alpha1.ReasonSiteMissing, fmt.Sprintf("there is no Site %q in namespace %s: create it, or name another in spec.site", p.c.Spec.Site, p.c.Namespace))
-	p.out.After = again
-	return false
-}
-
-func siteAdmitsUs(p *pass) bool {
-	for _, c := range p.seen.Site.Status.Conditions {
-		if c.Type == v1alpha1.ConditionStalled && c.Status == metav1.ConditionTrue {
-			p.refuse(c.Reason, fmt.Sprintf("Site %s: %s", p.c.Spec.Site, c.Message))
-			return false
-		}
-	}
-	return true
 }
 
 func targetIsThere(p *pass) bool {
@@ -120,38 +94,6 @@ func targetHasJob(p *pass) bool {
 		return true
 	}
 	return false
-}
-
-func doorIsOpen(p *pass) bool {
-	if p.seen.Closed == "" {
-		return true
-	}
-	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, fmt.Sprintf("waits for Site %s: %s", p.c.Spec.Site, p.seen.Closed))
-	p.out.After = again
-	return false
-}
-
-// formerIsGone removes the job of another spec first.
-func formerIsGone(p *pass) bool {
-	if len(p.seen.Children) == 0 {
-		return true
-	}
-	p.do(reconcile.Removal(p.seen.Children, reconcile.IsAbandoned(p.c))...)
-	p.waits(rundir.PhaseDraining, v1alpha1.ReasonProgressing, "waits until its former job is gone")
-	p.out.After = reconcile.RemovalPause(p.seen.Children)
-	return false
-}
-
-func nameIsFree(p *pass) bool {
-	if len(p.c.Name) > maxName {
-		p.refuse(v1alpha1.ReasonInvalidParameters, fmt.Sprintf("the name of a LoadClient that no Benchmark owns has at most %d characters", maxName))
-		return false
-	}
-	if p.seen.Start.Run == "" {
-		p.refuse(v1alpha1.ReasonInvalidParameters, fmt.Sprintf("too many former runs named g%d of a LoadClient of this name are kept: remove some with assay prune", p.c.Generation))
-		return false
-	}
-	return true
 }
 
 // refuse stalls a LoadClient that cannot start.

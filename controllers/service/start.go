@@ -2,7 +2,6 @@ package service
 
 import (
 	"encoding/json"
-	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -12,25 +11,12 @@ import (
 	"assay.bench/internal/rundir"
 )
 
-// maxName is the longest name of a Service of its own: the name becomes a label.
-const maxName = 63
-
 // start makes the job of a Service of its own, or says what is in its way. The job itself is the stored intent: one
 // that exists is followed, whatever its run is called.
 func start(p *pass) {
 	p.s.Status.Job, p.s.Status.Endpoint, p.s.Status.Repeat = "", "", 0
-	for _, way := range []func(*pass) (free bool){
-		notSuspended,
-		siteIsNamed,
-		siteIsThere,
-		siteAdmitsUs,
-		doorIsOpen,
-		formerIsGone,
-		nameIsFree,
-	} {
-		if !way(p) {
-			return
-		}
+	if !nothingInTheWay(p) {
+		return
 	}
 	job := ownJob(p.s, p.seen.Start)
 	labels := job.Labels
@@ -44,72 +30,29 @@ func start(p *pass) {
 	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, "makes its SlurmJob")
 }
 
-func notSuspended(p *pass) bool {
-	if !p.s.Spec.Suspend {
+// nothingInTheWay says what keeps a Service of its own from starting.
+func nothingInTheWay(p *pass) bool {
+	o := reconcile.Own{
+		Object: p.s, Kind: reconcile.KindService, Suspend: p.s.Spec.Suspend, Site: string(p.s.Spec.Site), Found: p.seen.Site,
+		Closed: p.seen.Closed, Former: p.seen.Children, Run: p.seen.Start.Run,
+	}.Obstacle()
+	if o == nil {
 		return true
 	}
-	p.s.Status.Phase = rundir.PhaseWaiting
-	p.cond.Suspended("spec.suspend is true: nothing starts")
+	p.do(o.Do...)
+	p.out.After = o.After
+	switch o.Kind {
+	case reconcile.Suspended:
+		p.s.Status.Phase = rundir.PhaseWaiting
+		p.cond.Suspended(o.Message)
+	case reconcile.Refused:
+		p.refuse(o.Reason, o.Message)
+	case reconcile.Waits:
+		p.waits(rundir.PhaseWaiting, o.Reason, o.Message)
+	case reconcile.Drains:
+		p.waits(rundir.PhaseDraining, o.Reason, o.Message)
+	}
 	return false
-}
-
-func siteIsNamed(p *pass) bool {
-	if p.s.Spec.Site != "" {
-		return true
-	}
-	p.refuse(v1alpha1.ReasonSiteMissing, "a Service that no Benchmark owns needs spec.site")
-	return false
-}
-
-func siteIsThere(p *pass) bool {
-	if p.seen.Site != nil {
-		return true
-	}
-	p.refuse(v1alpha1.ReasonSiteMissing, fmt.Sprintf("there is no Site %q in namespace %s: create it, or name another in spec.site", p.s.Spec.Site, p.s.Namespace))
-	p.out.After = again
-	return false
-}
-
-func siteAdmitsUs(p *pass) bool {
-	for _, c := range p.seen.Site.Status.Conditions {
-		if c.Type == v1alpha1.ConditionStalled && c.Status == metav1.ConditionTrue {
-			p.refuse(c.Reason, fmt.Sprintf("Site %s: %s", p.s.Spec.Site, c.Message))
-			return false
-		}
-	}
-	return true
-}
-
-func doorIsOpen(p *pass) bool {
-	if p.seen.Closed == "" {
-		return true
-	}
-	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, fmt.Sprintf("waits for Site %s: %s", p.s.Spec.Site, p.seen.Closed))
-	p.out.After = again
-	return false
-}
-
-// formerIsGone removes the job of another spec first.
-func formerIsGone(p *pass) bool {
-	if len(p.seen.Children) == 0 {
-		return true
-	}
-	p.do(reconcile.Removal(p.seen.Children, reconcile.IsAbandoned(p.s))...)
-	p.waits(rundir.PhaseDraining, v1alpha1.ReasonProgressing, "waits until its former job is gone")
-	p.out.After = reconcile.RemovalPause(p.seen.Children)
-	return false
-}
-
-func nameIsFree(p *pass) bool {
-	if len(p.s.Name) > maxName {
-		p.refuse(v1alpha1.ReasonInvalidParameters, fmt.Sprintf("the name of a Service that no Benchmark owns has at most %d characters", maxName))
-		return false
-	}
-	if p.seen.Start.Run == "" {
-		p.refuse(v1alpha1.ReasonInvalidParameters, fmt.Sprintf("too many former runs named g%d of a Service of this name are kept: remove some with assay prune", p.s.Generation))
-		return false
-	}
-	return true
 }
 
 // refuse stalls a Service that cannot start.
