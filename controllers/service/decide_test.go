@@ -200,13 +200,6 @@ func startStates() map[string]state {
 				Conditions: []string{"Reconciling=True Progressing"}, Do: []string{"delete SlurmJob bsvc-sim-g2"},
 			},
 		},
-		"name too long": {
-			reason: "the name becomes a label", service: own(func(s *v1alpha1.Service) { s.Name = strings.Repeat("a", 64) }), world: openSite(), ended: true,
-			want: sight{
-				Phase: "Waiting", Ready: "False InvalidParameters: the name of a Service that no Benchmark owns has at most 63 characters",
-				Conditions: []string{"Stalled=True InvalidParameters"},
-			},
-		},
 		"every run name taken": {
 			reason: "a former run's folder is never used again", service: own(), world: openSite(func(w *World) { w.Start = Start{} }), ended: true,
 			want: sight{
