@@ -54,6 +54,9 @@ func (s Script) checkPlaces() error {
 	if s.TimeLimit < 0 || s.Notice < 0 || s.Notice > maxNotice {
 		return fmt.Errorf("time limit %s and notice %s: neither may be negative, notice at most %s", s.TimeLimit, s.Notice, maxNotice)
 	}
+	if s.KillWait < 0 {
+		return fmt.Errorf("kill wait %s: it may not be negative", s.KillWait)
+	}
 	if s.TimeLimit > 0 && s.Notice >= s.TimeLimit {
 		return fmt.Errorf("notice %s leaves nothing of the time limit %s: raise the time limit", s.Notice, s.TimeLimit)
 	}

@@ -48,6 +48,32 @@ while :; do read -t 0.05 <> <(:); done
 	}
 }
 
+// A signal that comes before the child is there is not lost in a copy of the script: it ends the child, which has no
+// handler of its own yet.
+func TestSignalBeforeTheChild(t *testing.T) {
+	for name, c := range map[string]struct {
+		number int
+		reason string
+	}{"USR1": {10, "TimeLimit"}, "TERM": {15, "Stopped"}} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, "read -t 20 <> <(:)\nexit 0\n", "")
+			s.edit = func(script string) string {
+				const last = "trap 'hand_on TERM' TERM\n"
+				if !strings.Contains(script, last) {
+					t.Fatalf("the script has no %q", last)
+				}
+				return strings.Replace(script, last, last+"kill -s "+name+" $$\n", 1)
+			}
+			if code, stderr := s.run(t, "42"); code != 128+c.number {
+				t.Errorf("exit code %d, want that of a child that the signal ended: %s", code, stderr)
+			}
+			if got, _ := s.exit(t); got.Reason != c.reason || got.Code != 128+c.number {
+				t.Errorf("exit.json: %+v, want %s", got, c.reason)
+			}
+		})
+	}
+}
+
 func eventually(t testing.TB, done func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)

@@ -85,6 +85,7 @@ func TestRenderRefuses(t *testing.T) {
 		"no parts":       {"nothing to run on", "at least one part", func(s *slurmbridge.Script) { s.Parts = nil }},
 		"negative":       {"a count", "parts[0].gpusPerNode", func(s *slurmbridge.Script) { s.Parts[0].GPUsPerNode = -1 }},
 		"notice":         {"USR1 would come at the start", "time limit", func(s *slurmbridge.Script) { s.TimeLimit, s.Notice = time.Minute, time.Hour }},
+		"kill wait":      {"KILL would come before TERM", "kill wait", func(s *slurmbridge.Script) { s.KillWait = -time.Second }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -105,6 +106,8 @@ func TestRenderRefuses(t *testing.T) {
 type stage struct {
 	root, tools, dir string
 	script           slurmbridge.Script
+	// edit changes what was rendered, where a test needs an instant that it cannot hit otherwise.
+	edit func(string) string
 }
 
 // tools are all the programs that the script may call.
@@ -144,6 +147,9 @@ func (s stage) start(t testing.TB, id string) *exec.Cmd {
 	text, err := s.script.Render(key)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if s.edit != nil {
+		text = []byte(s.edit(string(text)))
 	}
 	file := filepath.Join(s.root, "job.sh")
 	if err := os.WriteFile(file, text, 0o700); err != nil {

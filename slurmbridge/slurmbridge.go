@@ -120,6 +120,10 @@ type Script struct {
 	TimeLimit time.Duration
 	// Notice is how long before the time limit the script gets USR1; zero for none.
 	Notice time.Duration
+	// KillWait is how long the job may take to end after TERM, before a cancel or the time limit sends KILL; zero leaves
+	// it to the site. Only local takes it: Slurm's KillWait is the site's (30 s where nobody changed it) and no option
+	// of a job, so what a job does there after TERM has to fit the site's.
+	KillWait time.Duration
 	// Modules are loaded first.
 	Modules []string
 	// Node is the absolute path of the assay-node program.

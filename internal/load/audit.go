@@ -77,6 +77,13 @@ func (a *auditor) look(now int64) {
 	a.cycles = gc.NumGC
 }
 
+// seen is the instant of the last look.
+func (a *auditor) seen() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.to
+}
+
 // readThreads adds what each thread did since the last look; a thread that was not there then began after it.
 func (a *auditor) readThreads() {
 	entries, err := fs.ReadDir(a.root, "proc/self/task")
@@ -160,16 +167,32 @@ func cgroupStats(root fs.FS) (files []string) {
 	if err != nil {
 		return nil
 	}
-	for line := range strings.Lines(string(text)) {
+	for _, g := range parseCgroup(string(text)) {
+		files = append(files, statsUpward(root, g.mount, g.group)...)
+	}
+	return files
+}
+
+// cgroup is a group of the process, below a place where its hierarchy may be mounted.
+type cgroup struct{ mount, group string }
+
+// parseCgroup reads from /proc/self/cgroup the groups that may have a cpu.stat. A group outside the mount, as a
+// container without a cgroup namespace of its own has, is its root to us.
+func parseCgroup(text string) (groups []cgroup) {
+	for line := range strings.Lines(text) {
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(part) != 3 {
 			continue
 		}
+		group := strings.Trim(part[2], "/")
+		if !fs.ValidPath(group) {
+			group = ""
+		}
 		for _, mount := range cgroupMounts(part[1]) {
-			files = append(files, statsUpward(root, mount, part[2])...)
+			groups = append(groups, cgroup{mount, group})
 		}
 	}
-	return files
+	return groups
 }
 
 // cgroupMounts are where the hierarchy with the given controllers is mounted; "" is v2.
@@ -186,7 +209,6 @@ func cgroupMounts(controllers string) []string {
 }
 
 func statsUpward(root fs.FS, mount, group string) (files []string) {
-	group = strings.Trim(group, "/")
 	for {
 		file := strings.TrimSuffix(mount+"/"+group, "/") + "/cpu.stat"
 		if _, err := fs.Stat(root, file); err == nil {
@@ -199,8 +221,9 @@ func statsUpward(root fs.FS, mount, group string) (files []string) {
 	}
 }
 
-// judge fills the audit; headline is the median of the workload's headline metric in ns.
-func (a *auditor) judge(r *recorder, headline int64) Audit {
+// judge fills the audit; headline is the median of the workload's headline metric in ns, saturated how long requests
+// waited for maxInFlight.
+func (a *auditor) judge(r *recorder, headline, saturated int64) Audit {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	limit := max(leastSendLagLimit, int64(sendLagShare*float64(headline)))
@@ -212,15 +235,18 @@ func (a *auditor) judge(r *recorder, headline int64) Audit {
 	if tight := a.limits.RunQueueRatio; tight > 0 {
 		queue = min(queue, tight)
 	}
+	most := r.lag.most.Load()
 	out := Audit{
-		SendLagP99:    r.lag.quantile(0.99),
-		SendLagMax:    r.lag.most.Load(),
+		SendLagP99:    min(r.lag.quantile(0.99), most), // of its counter a quantile is the upper edge
+		SendLagMax:    most,
 		SendLagLimit:  limit,
 		RunQueueLimit: queue,
 		Throttled:     a.throttled,
 		GCPauseMax:    a.pauseMax,
 		Descriptors:   r.descriptors.Load(),
 		Ports:         r.ports.Load(),
+		Saturated:     saturated > 0,
+		SaturatedFor:  saturated,
 		GOMAXPROCS:    runtime.GOMAXPROCS(0),
 	}
 	if span := float64(a.to-a.from) * float64(out.GOMAXPROCS); span > 0 {
@@ -238,8 +264,12 @@ func (a *auditor) violations(out Audit, pauseLimit int64) (list []string) {
 			list = append(list, fmt.Sprintf(format, args...))
 		}
 	}
-	say(out.SendLagP99 > out.SendLagLimit, "send lag p99 %v is above %v: the client sent too late",
-		time.Duration(out.SendLagP99), time.Duration(out.SendLagLimit))
+	late := "the client sent too late"
+	if out.Saturated {
+		late = fmt.Sprintf("requests waited for maxInFlight for %v: raise it or lower the rate", time.Duration(out.SaturatedFor))
+	}
+	say(out.SendLagP99 > out.SendLagLimit, "send lag p99 %v is above %v: %s",
+		time.Duration(out.SendLagP99), time.Duration(out.SendLagLimit), late)
 	say(out.RunQueueRatio > out.RunQueueLimit,
 		"threads waited %.1f %% of the window for a CPU, above %.1f %%: give the client more or quieter cores",
 		100*out.RunQueueRatio, 100*out.RunQueueLimit)

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -33,7 +34,7 @@ func TestAuditReadsTheMachine(t *testing.T) {
 	if a.failure != nil {
 		t.Error(a.failure)
 	}
-	out := a.judge(newRecorder(nil, 0, 1), 0)
+	out := a.judge(newRecorder(nil, 0, 1), 0, 0)
 	if want := 330.0 / 2e6 / float64(out.GOMAXPROCS); out.RunQueueRatio != want {
 		t.Errorf("run-queue ratio %v, want %v", out.RunQueueRatio, want)
 	}
@@ -82,6 +83,7 @@ func TestAuditViolations(t *testing.T) {
 		reason   string
 		limits   Limits
 		headline int64
+		waited   time.Duration // for maxInFlight
 		change   func(a *auditor, r *recorder)
 		want     string
 	}{
@@ -90,6 +92,8 @@ func TestAuditViolations(t *testing.T) {
 		"lag of a slow one": {reason: "2 % of a median of 200 ms are 4 ms", headline: 200 * ms, change: lag(3 * ms)},
 		"tightened":         {reason: "a recipe may tighten", limits: Limits{SendLag: time.Millisecond}, change: lag(2*ms - 10_000), want: "send lag p99"},
 		"loosened":          {reason: "but not loosen", limits: Limits{SendLag: time.Hour, RunQueueRatio: 1}, change: lag(3 * ms), want: "send lag p99"},
+		"queue":             {reason: "the cause has a name", waited: time.Second, change: lag(3 * ms), want: "above 2ms: requests waited for maxInFlight for 1s: raise it"},
+		"short queue":       {reason: "a wait within the limit limits nothing", waited: time.Second, change: lag(ms)},
 		"rare lag":          {reason: "the p99 counts, not the maximum", change: rareLag},
 		"run queue": {
 			reason: "more than 5 % of the window of all cores",
@@ -121,9 +125,15 @@ func TestAuditViolations(t *testing.T) {
 			if c.change != nil {
 				c.change(a, r)
 			}
-			out := a.judge(r, c.headline)
+			out := a.judge(r, c.headline, int64(c.waited))
 			if out.Sound != (c.want == "") {
 				t.Fatalf("%s: sound %t, violations %q", c.reason, out.Sound, out.Violations)
+			}
+			if out.Saturated != (c.waited > 0) || out.SaturatedFor != int64(c.waited) {
+				t.Errorf("%s: saturated %t for %v", c.reason, out.Saturated, time.Duration(out.SaturatedFor))
+			}
+			if out.SendLagP99 > out.SendLagMax {
+				t.Errorf("%s: the p99 %d of the send lag is above its maximum %d", c.reason, out.SendLagP99, out.SendLagMax)
 			}
 			if text := strings.Join(out.Violations, "\n"); !strings.Contains(text, c.want) {
 				t.Errorf("%s: violations %q, want one with %q", c.reason, text, c.want)
@@ -162,3 +172,27 @@ func FuzzCPUStat(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseCgroup(f *testing.F) {
+	f.Add("0::/slurm/job_1/step_0\n")
+	f.Add("4:memory:/a\n2:cpuacct,cpu:/a\n0::/\n")
+	f.Add("0::/../../other\n1:cpu:/a//b\n")
+	f.Add("cpu::")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, g := range parseCgroup(text) {
+			if !strings.HasPrefix(g.mount, "sys/fs/cgroup") || g.group != "" && !fs.ValidPath(g.group) || !strings.Contains(text, g.group) {
+				t.Errorf("%q gave %+v", text, g)
+			}
+			// A file that is there for every folder: what is above the group, each once.
+			files := statsUpward(everywhere{}, g.mount, g.group)
+			if want := 1 + len(strings.FieldsFunc(g.group, func(r rune) bool { return r == '/' })); len(files) != want || files[want-1] != g.mount+"/cpu.stat" {
+				t.Errorf("%+v has the files %q, want %d up to the mount", g, files, want)
+			}
+		}
+	})
+}
+
+// everywhere is a file system in which every path is a file.
+type everywhere struct{}
+
+func (everywhere) Open(string) (fs.File, error) { return fstest.MapFS{"f": {}}.Open("f") }

@@ -34,6 +34,5 @@
 //
 // # Caveats
 //
-// The first result or snapshot walks the whole schedule of an open loop for its hash: 0.1 s for each million requests.
 // Requests that wait for maxInFlight are kept in memory, 32 bytes each.
 package load

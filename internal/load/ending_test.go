@@ -106,8 +106,8 @@ func TestStopBeforeT0(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Snapshot("too early"); err == nil {
-			t.Error("a snapshot before T0 has a result")
+		if _, err := r.Snapshot("too early"); !errors.Is(err, ErrNotBegun) {
+			t.Errorf("a snapshot before T0: %v", err)
 		}
 		if got := r.Live().Phase; got != "Waiting" {
 			t.Errorf("phase %q before T0, want Waiting", got)
@@ -196,6 +196,71 @@ func TestRetries(t *testing.T) {
 	})
 }
 
+// lingering is a clock that, when it waits for one instant, does not hear that it should stop.
+type lingering struct {
+	TimerClock
+	instant int64
+}
+
+func (c lingering) WaitUntil(t int64, stop <-chan struct{}) bool {
+	if t == c.instant {
+		stop = nil
+	}
+	return c.TimerClock.WaitUntil(t, stop)
+}
+
+// A request whose load ends at the very end of its back-off has not succeeded.
+func TestStopAfterBackOff(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		stop   time.Duration
+		want   Counts
+		errors []ErrorCount
+	}{
+		"stop": {
+			reason: "what we stopped neither succeeds nor fails", stop: 3 * time.Second,
+			want: Counts{Offered: 1, Sent: 1, Attempts: 1},
+		},
+		"drain timeout": {
+			reason: "what outlasts the wait at the end fails", stop: time.Hour,
+			want:   Counts{Offered: 1, Sent: 1, Attempts: 1, Failed: 1},
+			errors: []ErrorCount{{Kind: "timeout_total", Count: 1, Sample: errDrained.Error()}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clock := lingering{TimerClock: NewTimerClock()}
+				clock.instant = clock.Now() + int64(10*time.Second) // the end of the back-off
+				o := base(clock)
+				o.Lengths = Lengths{Measure: time.Second}
+				o.DrainTimeout = 5 * time.Second
+				o.Open = &OpenLoop{Rate: 1, Arrival: Constant, MaxInFlight: 1}
+				o.Retries, o.BackOff = 3, 10*time.Second
+				s := &server{clock: clock, serve: func(_ context.Context, op *Op) { op.Fail(Reset, 0, "gone") }}
+				r, err := New(o, s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), c.stop)
+				defer cancel()
+				out, err := r.Run(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(c.want, out.Measured); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+				}
+				if diff := cmp.Diff(c.errors, out.Errors); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+				}
+				if len(out.Metrics) > 0 {
+					t.Errorf("%s: it has a latency: %+v", c.reason, out.Metrics[0])
+				}
+			})
+		})
+	}
+}
+
 // A dead server is not hammered: a worker that does not reach it pauses longer and longer.
 func TestUnreachedPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -224,6 +289,7 @@ func TestSnapshotAndLive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		began := time.Now()
 		ended := make(chan *Result)
 		go func() {
 			out, err := r.Run(t.Context())
@@ -240,7 +306,10 @@ func TestSnapshotAndLive(t *testing.T) {
 		if rate := live.Rate; rate < 39 || rate > 41 {
 			t.Errorf("rate %v, want about 40", rate)
 		}
-		live.Rate, live.P99 = 0, 0
+		if got := time.Unix(0, live.T0); !got.Equal(began) {
+			t.Errorf("T0 %v, want %v", got, began)
+		}
+		live.Rate, live.P99, live.T0 = 0, 0, 0
 		if diff := cmp.Diff(want, live); diff != "" {
 			t.Errorf("live (-want +got):\n%s", diff)
 		}

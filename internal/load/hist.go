@@ -1,13 +1,10 @@
 package load
 
 import (
-	"fmt"
 	"math"
 	"math/bits"
 	"sync/atomic"
 	"time"
-
-	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // The range of all histograms: 1 µs to 1 h in ns with 3 significant digits. Smaller values share the lowest counters,
@@ -127,23 +124,4 @@ func quantile(total int64, q float64, each func(func(i int, n int64))) (v int64)
 		return 0
 	}
 	return v
-}
-
-// addTo copies the values into a histogram of newHDR.
-func (h *hist) addTo(to *hdr.Histogram) {
-	h.each(func(i int, n int64) {
-		// Every index lies in the range of newHDR, so it cannot fail.
-		_ = to.RecordValues(min(histValue(i), histHighest), n)
-	})
-}
-
-func newHDR() *hdr.Histogram { return hdr.New(histLowest, histHighest, histDigits) }
-
-// encode is a histogram in the format HDR V2, compressed, base64.
-func encode(h *hdr.Histogram) (string, error) {
-	b, err := h.Encode(hdr.V2CompressedEncodingCookieBase)
-	if err != nil {
-		return "", fmt.Errorf("encode a histogram: %w", err)
-	}
-	return string(b), nil
 }

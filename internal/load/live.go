@@ -10,6 +10,8 @@ import (
 type Live struct {
 	// Phase is Waiting, Warmup, Measuring, Cooldown, Draining or Ended.
 	Phase string
+	// T0 is the start on the wall clock, in Unix ns.
+	T0 int64
 	// Elapsed since T0, of the Total length of the phases.
 	Elapsed, Total time.Duration
 	// Rate is of requests that succeeded, per second, P99 of their e2e, both over the last five seconds or so.

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,6 +67,13 @@ func TestCounts(t *testing.T) {
 		want.Succeeded, want.Failed, want.InputTokens, want.OutputTokens = 108, 12, 360, 240
 		if diff := cmp.Diff(want, out.All); diff != "" {
 			t.Errorf("all (-want +got):\n%s", diff)
+		}
+		failed := make([]int64, Batches)
+		for due := 900 * time.Millisecond; due < 10*time.Second; due += time.Second {
+			failed[int64(due)/out.Batch]++
+		}
+		if diff := cmp.Diff(failed, out.FailedBatches); diff != "" {
+			t.Errorf("failures by batch (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff([]ErrorCount{{Kind: "http_5xx", Code: 503, Count: 10, Sample: "busy"}}, out.Errors); diff != "" {
 			t.Errorf("errors (-want +got):\n%s", diff)
@@ -174,8 +182,67 @@ func TestSaturation(t *testing.T) {
 		if got, want := time.Duration(out.Audit.SaturatedFor), 9950*time.Millisecond; got != want {
 			t.Errorf("saturated for %v, want %v", got, want)
 		}
-		if out.Audit.Sound {
-			t.Error("a load that its own maxInFlight held back is sound")
+		if out.Audit.Sound || !strings.Contains(strings.Join(out.Audit.Violations, "\n"), "waited for maxInFlight for 9.95s") {
+			t.Errorf("a load that its own maxInFlight held back: sound %t, violations %q", out.Audit.Sound, out.Audit.Violations)
+		}
+	})
+}
+
+// The phases have their lengths also where nothing is in flight at their end.
+func TestWindowIsWhole(t *testing.T) {
+	for name, change := range map[string]func(*Options){
+		"open loop":  func(o *Options) { o.Open = &OpenLoop{Rate: 0.7, Arrival: Constant, MaxInFlight: 1} },
+		"think time": func(o *Options) { o.Closed = &ClosedLoop{Concurrency: 1, ThinkTime: 700 * time.Millisecond} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clock, began := NewTimerClock(), time.Now()
+				o := base(clock)
+				o.Lengths.Cooldown = 0
+				change(&o)
+				out := run(t, o, &server{clock: clock, serve: takes(clock, time.Millisecond)})
+				if got := time.Duration(out.Window); got != 10*time.Second || out.Truncated {
+					t.Errorf("window %v, truncated %t; want 10s", got, out.Truncated)
+				}
+				if got := time.Since(began); got != 11*time.Second {
+					t.Errorf("the load took %v, want 11s", got)
+				}
+			})
+		})
+	}
+}
+
+// tardy is a clock that wakes all but one waiter of an instant a little late.
+type tardy struct {
+	TimerClock
+	instant int64
+	but     <-chan struct{}
+}
+
+func (c *tardy) WaitUntil(t int64, stop <-chan struct{}) bool {
+	if t == c.instant && stop != c.but {
+		t++
+	}
+	return c.TimerClock.WaitUntil(t, stop)
+}
+
+// The audit sees the whole window, also when the load is over before it has looked for the last time.
+func TestAuditSeesTheWholeWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &tardy{TimerClock: NewTimerClock()}
+		o := base(clock)
+		o.Lengths = Lengths{Measure: 2500 * time.Millisecond}
+		o.Closed = &ClosedLoop{Concurrency: 1, ThinkTime: time.Second}
+		r, err := New(o, &server{clock: clock, serve: takes(clock, time.Millisecond)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		clock.instant, clock.but = clock.Now()+int64(o.Lengths.Measure), r.stop
+		if _, err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := time.Duration(r.auditor.to - r.auditor.from); got != o.Lengths.Measure {
+			t.Errorf("it saw %v of %v", got, o.Lengths.Measure)
 		}
 	})
 }
@@ -196,4 +263,47 @@ func TestStartLate(t *testing.T) {
 			t.Errorf("window %v, want 10s: a late start shortens nothing", got)
 		}
 	})
+}
+
+// T0 on the wall clock is the instant of the start, also where nobody has set it before.
+func TestT0(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		start  time.Duration // from the making of the load; 0 is at once
+		want   time.Duration
+	}{
+		"at once": {"what comes between New and Run does not count", 0, 3 * time.Second},
+		"given":   {"the barrier's T0 is kept", 5 * time.Second, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clock, made := NewTimerClock(), time.Now()
+				o := base(clock)
+				o.Closed = &ClosedLoop{Concurrency: 1}
+				if c.start > 0 {
+					o.Start, o.T0 = clock.Now()+int64(c.start), made.Add(c.start).UnixNano()
+				}
+				var sent []time.Time
+				s := &server{clock: clock, serve: func(context.Context, *Op) {
+					sent = append(sent, time.Now())
+					clock.WaitUntil(clock.Now()+int64(time.Second), nil)
+				}}
+				r, err := New(o, s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				clock.WaitUntil(clock.Now()+int64(3*time.Second), nil) // the caller writes its status
+				out, err := r.Run(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := time.Unix(0, out.T0).Sub(made); got != c.want || !sent[0].Equal(time.Unix(0, out.T0)) {
+					t.Errorf("%s: T0 %v after New, the first request %v after it; want %v", c.reason, got, sent[0].Sub(made), c.want)
+				}
+				if live := r.Live().T0; live != out.T0 {
+					t.Errorf("%s: T0 while it runs %d, in the result %d", c.reason, live, out.T0)
+				}
+			})
+		})
+	}
 }

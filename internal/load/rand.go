@@ -6,7 +6,20 @@ import "math"
 const golden = 0x9e3779b97f4a7c15
 
 // Streams of random numbers that this package takes; a workload takes others, so that they do not depend on each other.
-const streamArrival = 0x6172726976616c00
+const (
+	streamArrival = 0x6172726976616c00
+	streamRepeat  = 0x72657065617400
+)
+
+// RepeatSeed is the seed of a repeat, from 1, of a client: the client's own in the first, and in each other one that shows
+// no relation to it. Repeats send other prompts at other instants, so that a server's cache of one does not serve the next
+// and each is a realisation of its own.
+func RepeatSeed(seed uint64, repeat int) uint64 {
+	if repeat <= 1 {
+		return seed
+	}
+	return Rand(seed, streamRepeat, uint64(repeat))
+}
 
 // Rand is number i of the random stream of a seed: a function of its arguments only, so that any rank can have it
 // without the others. It is the output function of SplitMix64 over a counter, with a scrambled start for each stream.

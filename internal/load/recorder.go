@@ -43,12 +43,17 @@ type recorder struct {
 	// lag is of every request that was sent in the window, failed ones included; recent is the e2e of every success.
 	lag, recent        hist
 	descriptors, ports atomic.Bool
+	texts              texts
 
 	mu     sync.Mutex
 	errors [phases]map[errorKey]*ErrorCount
 }
 
-type batch struct{ metrics []hist }
+type batch struct {
+	metrics []hist
+	// failed counts the requests that were due in the batch and failed.
+	failed atomic.Int64
+}
 
 type counters struct {
 	offered, sent, attempts, succeeded, failed, input, output atomic.Int64
@@ -128,6 +133,9 @@ func (r *recorder) ended(op *Op) {
 		r.succeeded(op)
 	default:
 		c.failed.Add(1)
+		if op.batch != nil {
+			op.batch.failed.Add(1)
+		}
 		r.fail(op)
 	}
 }
@@ -193,6 +201,21 @@ func (r *recorder) totals(of ...Phase) Counts {
 		t.Offered += c.offered.Load()
 	}
 	return t
+}
+
+// failedBatches are the failed requests of the window by batch; nil without any.
+func (r *recorder) failedBatches() []int64 {
+	all, some := make([]int64, Batches), false
+	for i := range r.batches {
+		if b := r.batches[i].Load(); b != nil {
+			all[i] = b.failed.Load()
+			some = some || all[i] != 0
+		}
+	}
+	if !some {
+		return nil
+	}
+	return all
 }
 
 // failures are the failed requests of the given phases by kind, the most frequent first.

@@ -127,16 +127,11 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// A rank's result with a few million values spread over octaves stays below 1 MiB, and its counters below 40 MB.
-func TestSizeOfAResult(t *testing.T) {
-	const seed = 5
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
-	names := []string{"ttft", "ttft_from_send", "tpot", "itl_token", "itl_chunk"}
-	r := newRecorder(names, 1, int64(2*time.Minute))
+// fill records requests of 128 tokens, 100 each second, with all metrics.
+func fill(r *recorder, rng *rand.Rand, from, to int64) {
 	spread := func(mean float64) int64 { return int64(mean * math.Exp(0.3*rng.NormFloat64())) }
 	var op Op
-	for i := range int64(12_000) {
+	for i := from; i < to; i++ {
 		r.begin(&op, Request{Phase: Measure, Index: uint64(i), Scheduled: r.from + i*int64(10*time.Millisecond)})
 		op.attempt(0)
 		op.Sent = op.Scheduled + spread(80e3)
@@ -152,10 +147,34 @@ func TestSizeOfAResult(t *testing.T) {
 		r.sent(&op)
 		r.ended(&op)
 	}
-	metrics, _, err := r.metrics()
-	if err != nil {
-		t.Fatal(err)
+}
+
+func filled(rng *rand.Rand, requests int64) *recorder {
+	r := newRecorder([]string{"ttft", "ttft_from_send", "tpot", "itl_token", "itl_chunk"}, 1, int64(2*time.Minute))
+	fill(r, rng, 0, requests)
+	return r
+}
+
+// BenchmarkSnapshot is what histograms cost each second, at the end of a measurement of 2 minutes.
+func BenchmarkSnapshot(b *testing.B) {
+	rng := rand.New(rand.NewPCG(5, 0))
+	r := filled(rng, 11_900)
+	r.metrics(false)
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		fill(r, rng, 11_900, 12_000)
+		b.StartTimer()
+		r.metrics(false)
 	}
+}
+
+// A rank's result with a few million values spread over octaves stays below 1 MiB, and its counters below 40 MB.
+func TestSizeOfAResult(t *testing.T) {
+	const seed = 5
+	t.Logf("seed %d", seed)
+	r := filled(rand.New(rand.NewPCG(seed, 0)), 12_000)
+	metrics, _ := r.metrics(true)
 	text := 0
 	for _, m := range metrics {
 		text += len(m.Histogram)

@@ -2,10 +2,6 @@ package load
 
 import (
 	"errors"
-	"fmt"
-	"time"
-
-	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Batches is the number of equal parts of the measured window that have histograms of their own.
@@ -27,7 +23,7 @@ type Result struct {
 	Rank, Ranks int
 	// ScheduleHash is the same on every rank and on any number of ranks.
 	ScheduleHash string
-	// T0 is Options.T0. StartLate is how much later than Options.Start the rank began.
+	// T0 is the start on the wall clock, in Unix ns. StartLate is how much later than Options.Start the rank began.
 	T0, StartLate int64
 	// Warmup, Window and Cooldown are the lengths of the phases as they were; Batch is the length of one of Batches
 	// equal parts of the window as it was planned.
@@ -40,6 +36,8 @@ type Result struct {
 	Measured, All Counts
 	// Errors are the failed requests in Measured by kind, AllErrors those in All.
 	Errors, AllErrors []ErrorCount
+	// FailedBatches are the failed requests in Measured by the batch in which they were due; nil without any.
+	FailedBatches []int64
 	// Metrics are over the requests in Measured that succeeded, in a fixed order; those without a value are left out.
 	Metrics []Metric
 	Audit   Audit
@@ -95,7 +93,7 @@ type Audit struct {
 	// Sound is false when the client limited the result; Violations name the limits.
 	Sound      bool
 	Violations []string
-	// SendLagP99 and SendLagMax are over every request sent in the window, failed ones included.
+	// SendLagP99 and SendLagMax are over every request that was due in the window and sent, failed ones included.
 	SendLagP99    int64
 	SendLagMax    int64
 	SendLagLimit  int64
@@ -114,26 +112,27 @@ type Audit struct {
 	GOMAXPROCS   int
 }
 
+// ErrNotBegun says that there is no result before T0.
+var ErrNotBegun = errors.New("load: it has not begun")
+
 // result is the result so far; reason is why it is asked for before the end.
 func (r *Run) result(reason string) (*Result, error) {
 	if !r.begun.Load() {
-		return nil, errors.New("load: there is no result before T0")
+		return nil, ErrNotBegun
 	}
 	o := r.options
-	metrics, medians, err := r.recorder.metrics()
-	if err != nil {
-		return nil, fmt.Errorf("load: %w", err)
-	}
+	metrics, medians := r.recorder.metrics(r.ended.Load())
 	out := &Result{
-		Seed: o.Seed, Rank: o.Rank, Ranks: o.Ranks, ScheduleHash: r.hash(),
-		T0: o.T0, StartLate: r.late,
-		Batch:     r.recorder.batchLength,
-		Measured:  r.recorder.totals(Measure),
-		All:       r.recorder.totals(Warmup, Measure, Cooldown),
-		Errors:    r.recorder.failures(Measure),
-		AllErrors: r.recorder.failures(Warmup, Measure, Cooldown),
-		Metrics:   metrics,
-		Audit:     r.auditor.judge(r.recorder, medians[r.workload.Headline()]),
+		Seed: o.Seed, Rank: o.Rank, Ranks: o.Ranks, ScheduleHash: o.ScheduleHash,
+		T0: r.t0, StartLate: r.late,
+		Batch:         r.recorder.batchLength,
+		Measured:      r.recorder.totals(Measure),
+		All:           r.recorder.totals(Warmup, Measure, Cooldown),
+		Errors:        r.recorder.failures(Measure),
+		AllErrors:     r.recorder.failures(Warmup, Measure, Cooldown),
+		FailedBatches: r.recorder.failedBatches(),
+		Metrics:       metrics,
+		Audit:         r.auditor.judge(r.recorder, medians[r.workload.Headline()], r.saturation(o.Clock.Now())),
 	}
 	if o.Closed != nil {
 		out.Mode, out.Concurrency = ModeClosed, share(o.Closed.Concurrency, o.Rank, o.Ranks)
@@ -147,12 +146,6 @@ func (r *Run) result(reason string) (*Result, error) {
 // addEnd fills in how and when the load ended, and how long its phases really were.
 func (r *Run) addEnd(out *Result, reason string) {
 	now := r.options.Clock.Now()
-	out.Audit.SaturatedFor = r.saturation(now)
-	out.Audit.Saturated = out.Audit.SaturatedFor > 0
-	if out.Audit.Saturated && !out.Audit.Sound {
-		out.Audit.Violations = append(out.Audit.Violations, fmt.Sprintf(
-			"requests waited for maxInFlight for %v: raise it or lower the rate", time.Duration(out.Audit.SaturatedFor)))
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	offered := min(now, r.end())
@@ -168,59 +161,4 @@ func (r *Run) addEnd(out *Result, reason string) {
 		return min(lengths.of(p), max(0, offered-r.start-lengths.start(p)))
 	}
 	out.Warmup, out.Window, out.Cooldown = part(Warmup), part(Measure), part(Cooldown)
-}
-
-// metrics encodes the histograms; medians holds the median of each metric by name.
-func (r *recorder) metrics() (list []Metric, medians map[string]int64, err error) {
-	medians = map[string]int64{}
-	whole, part := newHDR(), newHDR()
-	for i, name := range r.names {
-		m := Metric{Name: name, Unit: "ns", Batches: make([]Batch, Batches)}
-		whole.Reset()
-		for b := range r.batches {
-			batch := r.batches[b].Load()
-			if batch == nil {
-				continue
-			}
-			part.Reset()
-			if m.Batches[b], err = batch.metrics[i].encode(part); err != nil {
-				return nil, nil, err
-			}
-			whole.Merge(part)
-			m.join(&batch.metrics[i], m.Batches[b])
-		}
-		if m.Count == 0 {
-			continue
-		}
-		if m.Histogram, err = encode(whole); err != nil {
-			return nil, nil, err
-		}
-		medians[name] = whole.ValueAtPercentile(50)
-		list = append(list, m)
-	}
-	return list, medians, nil
-}
-
-// encode is the histogram as a batch; scratch is empty.
-func (h *hist) encode(scratch *hdr.Histogram) (Batch, error) {
-	sum := h.sum.Load()
-	h.addTo(scratch)
-	if scratch.TotalCount() == 0 {
-		return Batch{}, nil
-	}
-	text, err := encode(scratch)
-	return Batch{Count: scratch.TotalCount(), Sum: sum, Histogram: text}, err
-}
-
-// join adds one batch to the totals of the metric.
-func (m *Metric) join(h *hist, b Batch) {
-	if b.Count == 0 {
-		return
-	}
-	if least := h.min(); m.Count == 0 || least < m.Min {
-		m.Min = least
-	}
-	m.Max = max(m.Max, h.most.Load())
-	m.Count += b.Count
-	m.Sum += b.Sum
 }

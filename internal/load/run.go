@@ -13,12 +13,11 @@ import (
 type Run struct {
 	options  Options
 	workload Workload
-	// hash walks the whole schedule, so it waits for the end of the load.
-	hash func() string
 
 	// begun is set once the fields of this group are there; they do not change afterwards.
 	begun       atomic.Bool
 	start, late int64
+	t0          int64
 	recorder    *recorder
 	meter       *meter
 	auditor     *auditor
@@ -55,7 +54,16 @@ func New(o Options, w Workload) (*Run, error) {
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = defaultDrain
 	}
-	return &Run{options: o, workload: w, hash: sync.OnceValue(o.hash), stop: make(chan struct{})}, nil
+	if o.Wall == nil {
+		o.Wall = time.Now
+	}
+	if o.ScheduleHash == "" {
+		var err error
+		if o.ScheduleHash, err = o.Hash(); err != nil {
+			return nil, err
+		}
+	}
+	return &Run{options: o, workload: w, stop: make(chan struct{})}, nil
 }
 
 // Run offers the load, waits for what is in flight, and returns the result, also when the load ended early: by Drain, by
@@ -78,6 +86,7 @@ func (r *Run) Run(ctx context.Context) (*Result, error) {
 	r.ended.Store(true)
 	cancel(nil)
 	<-watching
+	r.lookBack()
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
@@ -86,10 +95,10 @@ func (r *Run) Run(ctx context.Context) (*Result, error) {
 
 // begin sets T0.
 func (r *Run) begin(cancel context.CancelCauseFunc) {
-	r.start = r.options.Start
+	r.start, r.t0 = r.options.Start, r.options.T0
 	switch now := r.options.Clock.Now(); {
 	case r.start == 0:
-		r.start = now
+		r.start, r.t0 = now, r.options.Wall().UnixNano()
 	case now-r.start > int64(onTime):
 		r.start, r.late = now, now-r.start
 	}
@@ -104,12 +113,18 @@ func (r *Run) begin(cancel context.CancelCauseFunc) {
 	r.begun.Store(true)
 }
 
-// offer runs the loop and returns when everything ended.
+// offer runs the loop and returns when everything ended, and not before the phases are over: a window in which the last
+// request ended early is as long as any other.
 func (r *Run) offer(ctx context.Context) error {
+	loop := r.openLoop
 	if r.options.Closed != nil {
-		return r.closedLoop(ctx)
+		loop = r.closedLoop
 	}
-	return r.openLoop(ctx)
+	if err := loop(ctx); err != nil {
+		return err
+	}
+	r.options.Clock.WaitUntil(r.end(), r.stop)
+	return nil
 }
 
 // end is the instant at which the phases are over.
@@ -172,11 +187,11 @@ func (r *Run) perform(ctx context.Context, w Worker, op *Op) {
 	clock := r.options.Clock
 	pause := int64(r.options.BackOff)
 	for n := 0; ; n++ {
-		op.attempt(n)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil { // what the last attempt came to still stands in op
 			op.Done = clock.Now()
 			break
 		}
+		op.attempt(n)
 		r.attempt(w, op)
 		if op.kind == ok || n == r.options.Retries || !clock.WaitUntil(op.Done+pause, ctx.Done()) {
 			break

@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"testing"
 	"time"
@@ -92,6 +93,50 @@ func TestScheduleHash(t *testing.T) {
 			t.Errorf("%s and %s have the same hash", name, other)
 		}
 		seen[s.Hash()] = name
+	}
+}
+
+// The seeds of repeats have nothing in common: as many bits differ as between numbers drawn at random.
+func TestRepeatSeed(t *testing.T) {
+	const seeds, repeats = 200, 50
+	seen := map[uint64]bool{}
+	flips, pairs := 0, 0
+	for seed := range uint64(seeds) {
+		if got := RepeatSeed(seed, 1); got != seed {
+			t.Errorf("repeat 1 of seed %d has the seed %d", seed, got)
+		}
+		for k := 1; k <= repeats; k++ {
+			at := RepeatSeed(seed, k)
+			if seen[at] {
+				t.Fatalf("two of seed and repeat have the seed %d", at)
+			}
+			seen[at] = true
+			if k > 1 {
+				flips += bits.OnesCount64(at^RepeatSeed(seed, k+1)) + bits.OnesCount64(at^RepeatSeed(seed+1, k))
+				pairs += 2
+			}
+		}
+	}
+	if mean := float64(flips) / float64(pairs); math.Abs(mean-32) > 0.5 {
+		t.Errorf("%.2f bits of 64 differ between neighbours, want 32", mean)
+	}
+	// Kept, so that a repeat can be made again by another version.
+	if got, want := RepeatSeed(11, 2), uint64(8065690482779378866); got != want {
+		t.Errorf("repeat 2 of seed 11 has the seed %d, want %d", got, want)
+	}
+	o := Options{Seed: 11, Ranks: 1, Lengths: Lengths{Measure: time.Second},
+		Open: &OpenLoop{Rate: 10, Arrival: Constant, MaxInFlight: 1}}
+	first, err := o.Hash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Seed = RepeatSeed(11, 2)
+	if second, err := o.Hash(); second == first || err != nil {
+		t.Errorf("another repeat has the same hash: %v", err)
+	}
+	o.Open.Rate = 0
+	if _, err := o.Hash(); err == nil {
+		t.Error("a schedule that never ends has a hash")
 	}
 }
 

@@ -48,6 +48,13 @@ func (r *Run) tick(at int64) {
 	r.expire(now)
 }
 
+// lookBack audits the end of the window when the watch had no time for it: load and window may end at one instant.
+func (r *Run) lookBack() {
+	if now := r.options.Clock.Now(); !closed(r.stop) && now >= r.windowEnd() && r.auditor.seen() < r.windowEnd() {
+		r.auditor.look(now)
+	}
+}
+
 func (r *Run) abortIfHopeless() {
 	a := r.options.Abort
 	if a == nil {
@@ -80,7 +87,7 @@ func (r *Run) Live() Live {
 	}
 	now := r.options.Clock.Now()
 	t := r.recorder.totals(Warmup, Measure, Cooldown)
-	live.Phase = r.phaseName(now)
+	live.Phase, live.T0 = r.phaseName(now), r.t0
 	live.Elapsed = time.Duration(now - r.start)
 	live.Requests, live.Succeeded, live.Failed = t.Offered, t.Succeeded, t.Failed
 	live.InFlight = r.inFlight.Load()
@@ -100,6 +107,6 @@ func (r *Run) phaseName(now int64) string {
 	return [...]string{"Warmup", "Measuring", "Cooldown"}[phase]
 }
 
-// Snapshot is the result so far. While the load is under way it is marked as truncated for the given reason. It fails
-// before T0.
+// Snapshot is the result so far. While the load is under way it is marked as truncated for the given reason. Before T0
+// it is ErrNotBegun.
 func (r *Run) Snapshot(reason string) (*Result, error) { return r.result(reason) }

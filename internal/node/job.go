@@ -7,18 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"assay.bench/internal/rundir"
-)
-
-const (
-	// clientStop is how long a client may take after TERM to write what it measured.
-	clientStop = 20 * time.Second
-	// serviceSlack is what a service may take beside its server's stopTimeout: the last scrape and its files.
-	serviceSlack = 20 * time.Second
 )
 
 // batch is the batch step of a job: it starts every component and is there until the last has ended.
@@ -53,7 +47,8 @@ func runJob(w *World, dir string, lostAfter time.Duration) int {
 	return b.run(vault)
 }
 
-// emptyVault reads and removes secrets/. It does so before anything else can fail, so that no secret stays.
+// emptyVault reads and removes secrets/. It does so before anything else can fail, so that no secret stays. A name that
+// begins with a dot is what a process of assay was writing when it was killed; the one that submitted wrote a whole file.
 func emptyVault(dir string) (map[string]rundir.Credential, error) {
 	path := filepath.Join(dir, rundir.SecretsDir)
 	entries, err := os.ReadDir(path)
@@ -66,6 +61,9 @@ func emptyVault(dir string) (map[string]rundir.Credential, error) {
 	vault := map[string]rundir.Credential{}
 	var errs []error
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
 		b, err := os.ReadFile(filepath.Join(path, e.Name()))
 		if err != nil {
 			errs = append(errs, err)
@@ -118,14 +116,14 @@ func (b *batch) components(vault map[string]rundir.Credential) ([]component, err
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, component{"serve", s.Name, s.Ranks, sec, or(s.StopTimeout, defaultStopTimeout) + serviceSlack})
+		out = append(out, component{"serve", s.Name, s.Ranks, sec, s.StopWithin()})
 	}
 	for _, c := range b.job.plan.Clients {
 		sec, err := own(c.Target.Credential)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, component{"load", c.Name, c.Ranks, sec, clientStop})
+		out = append(out, component{"load", c.Name, c.Ranks, sec, c.StopWithin()})
 	}
 	return out, nil
 }

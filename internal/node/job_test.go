@@ -104,6 +104,41 @@ func TestJobThatCannotBegin(t *testing.T) {
 	}
 }
 
+// The batch system waits for the job as long as the batch step waits for any of its components, and longer.
+func TestBatchSystemWaitsForTheBatchStep(t *testing.T) {
+	p := &rundir.Plan{
+		Services: []rundir.Service{{Name: "a", StopTimeout: rundir.Duration(time.Minute)}, {Name: "b"}},
+		Clients:  []rundir.Client{{Name: "c"}},
+	}
+	all, err := (&batch{job: &job{plan: p}}).components(nil)
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	for i, stop := range []time.Duration{time.Minute, rundir.DefaultStopTimeout, 0} {
+		if within := all[i].stopWithin; within <= stop || within+2*restTimeout >= p.StopWithin() {
+			t.Errorf("%s may take %s to end, its server %s, the job %s", all[i].name, within, stop, p.StopWithin())
+		}
+	}
+}
+
+// A process of assay that is killed while it writes the secrets leaves the beginning of one; the next one submits.
+func TestHalfWrittenSecrets(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.sim()
+	f.write(filepath.Join(rundir.SecretsDir, ".write-1"), nil)
+	f.write(filepath.Join(rundir.SecretsDir, ".write-2"), []byte(`{"token": "s3cret-t0ken`))
+	cmd := f.start()
+	if code := f.wait(cmd); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Stat(filepath.Join(f.dir, rundir.SecretsDir)); !os.IsNotExist(err) {
+		t.Errorf("the secrets are still there: %v", err)
+	}
+	f.noSecret()
+	f.nothingLeft()
+}
+
 // The batch step is killed: its components go on and finish alone.
 func TestKilledBatchStep(t *testing.T) {
 	t.Parallel()

@@ -1,11 +1,10 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,6 +115,10 @@ func (c *client) work(ctx context.Context) *ending {
 
 // repeat waits at the barrier, makes the load and writes the result.
 func (c *client) repeat(ctx context.Context, k int) *ending {
+	offer, err := c.offer(k)
+	if err != nil {
+		return asEnding(err)
+	}
 	c.run.Store(nil)
 	c.status.must(func(st *rundir.Status) {
 		st.Repeat, st.Ready, st.T0, st.Phase, st.Live = k, true, 0, rundir.PhaseReady, nil
@@ -124,7 +127,7 @@ func (c *client) repeat(ctx context.Context, k int) *ending {
 	if end != nil {
 		return end
 	}
-	run, done, err := c.prepare(k, s)
+	run, done, err := c.prepare(k, offer, s)
 	if err != nil {
 		return asEnding(err)
 	}
@@ -138,7 +141,7 @@ func (c *client) repeat(ctx context.Context, k int) *ending {
 	c.log("LoadStarts", "repeat", k, "t0", s.t0.UTC())
 	out, end := c.drive(ctx, k, run)
 	if out != nil {
-		if err := c.write(k, out); err != nil {
+		if err := c.finish(k, out); err != nil {
 			return asEnding(err)
 		}
 		c.log("LoadEnded", "repeat", k, "reason", end.reason, "requests", out.All.Offered, "failed", out.All.Failed,
@@ -155,6 +158,7 @@ func (c *client) drive(ctx context.Context, k int, run *load.Run) (*load.Result,
 	all.Go(func() { c.watchService(beside, k, cancel) })
 	all.Go(func() { c.obey(beside, k, run) })
 	all.Go(func() { c.sample(beside, k, run) })
+	all.Go(func() { c.share(beside) })
 
 	out, err := run.Run(ctx)
 	early := context.Cause(ctx)
@@ -231,14 +235,8 @@ func (c *client) obey(ctx context.Context, k int, run *load.Run) {
 			drain = nil
 			run.Drain("control.json asked to drain")
 		case <-c.flush:
-			out, err := run.Snapshot("the time limit of the job is near")
-			if err != nil {
-				continue // before T0 there is nothing
-			}
-			out.Truncated = true
-			if err := c.write(k, out); err != nil {
-				c.stop(asEnding(err))
-			}
+			c.check(c.keep(k, run))
+			c.check(c.spool.share())
 		}
 	}
 }
@@ -253,6 +251,9 @@ func (c *client) live(st *rundir.Status) {
 	if phase, ok := phaseOf(l.Phase); ok {
 		st.Phase = phase
 	}
+	if l.T0 != 0 {
+		st.T0 = l.T0
+	}
 	st.Live = &rundir.Live{Rate: l.Rate, P99: l.P99.Seconds(), Requests: l.Requests, Errors: l.Failed,
 		Elapsed: l.Elapsed.Seconds(), Total: l.Total.Seconds()}
 }
@@ -266,15 +267,35 @@ func phaseOf(s string) (string, bool) {
 	return "", false
 }
 
-// write writes result.json of a repeat.
-func (c *client) write(k int, out *load.Result) error {
+// finish writes result.json of a repeat that is over; what was kept of it is not needed any more.
+func (c *client) finish(k int, out *load.Result) error {
 	b, err := results.Seal(c.result(k, out))
 	if err != nil {
 		return err
 	}
-	dir := rundir.Repeat(c.dir, k)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := writeResult(rundir.Repeat(c.dir, k), b); err != nil {
 		return err
 	}
-	return rundir.ReplaceDurable(filepath.Join(dir, rundir.ResultFile), b)
+	return c.spool.drop(k)
+}
+
+// keep writes result.json of a repeat under way to the node's disk: what is left of it when the rank is killed.
+func (c *client) keep(k int, run *load.Run) error {
+	reason := "it was killed or lost; these are the last numbers that it had saved"
+	if c.timeLimit.Load() {
+		reason = "the time limit of the job is near"
+	}
+	out, err := run.Snapshot(reason)
+	if errors.Is(err, load.ErrNotBegun) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	out.Truncated, out.Reason = true, cmp.Or(out.Reason, reason)
+	b, err := results.SealCompact(c.result(k, out))
+	if err != nil {
+		return err
+	}
+	return c.spool.keep(k, b)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"assay.bench/internal/results"
 	"assay.bench/internal/rundir"
 	"assay.bench/internal/series"
 )
@@ -94,6 +95,7 @@ func TestMeasurementThatEndsEarly(t *testing.T) {
 	}
 }
 
+// What a killed rank had measured comes through, up to the last second: samples, counts and histograms.
 func TestKilledSupervisor(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct{ victim, reason string }{
@@ -109,6 +111,11 @@ func TestKilledSupervisor(t *testing.T) {
 			f.measuring()
 			// Two seconds of samples: the last of them are only on the node's own disk when it is killed.
 			f.until("samples", func() bool { return f.status("load").Live.Elapsed > 2.5 })
+			var kept results.Rank
+			f.until("a result on the node's disk", func() bool {
+				kept = f.kept(1)
+				return kept.Measured.Succeeded > 0
+			})
 			f.signalJob(syscall.SIGKILL, f.status(c.victim).PID)
 			if code := f.wait(cmd); code != rundir.ExitFailed {
 				t.Errorf("exit code %d", code)
@@ -119,26 +126,82 @@ func TestKilledSupervisor(t *testing.T) {
 			if s := f.status(c.victim); s.Phase != rundir.PhaseFailed {
 				t.Errorf("%+v", s)
 			}
-			if n := f.samples(); n < 2 {
-				t.Errorf("%d seconds of samples came through, want at least 2", n)
+			samples := f.samples()
+			if len(samples) < 2 {
+				t.Fatalf("%d seconds of samples came through, want at least 2", len(samples))
 			}
+			r := f.result("load", 1)
+			if said := strings.Contains(r.Reason, "last numbers that it had saved"); !r.Truncated || said != (c.victim == "load") {
+				t.Errorf("truncated %t because %q", r.Truncated, r.Reason)
+			}
+			// The result is kept after the samples of its second.
+			if least := max(kept.All.Offered, samples[len(samples)-2]); r.All.Offered < least {
+				t.Errorf("%d requests came through, %d were saved before", r.All.Offered, least)
+			}
+			f.partial(r)
 			f.nothingLeft()
 		})
 	}
 }
 
-// samples counts the client's blocks of samples in the run directory.
-func (f *fixture) samples() int {
+// kept is the result so far on the node's own disk, if there is one.
+func (f *fixture) kept(repeat int) results.Rank {
+	f.t.Helper()
+	paths, err := filepath.Glob(filepath.Join(rundir.Repeat(filepath.Join(f.temp, "assay-*-load-0"), repeat), rundir.ResultFile))
+	if err != nil || len(paths) != 1 {
+		return results.Rank{}
+	}
+	b, err := os.ReadFile(paths[0])
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	r, err := results.ParseRank(b)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return r
+}
+
+// partial fails unless the numbers of a part are shown, with their histograms, and no SLO is judged from them.
+func (f *fixture) partial(r results.Rank) {
+	f.t.Helper()
+	limit := 60.0
+	out, err := results.Build(results.Input{
+		Head:    results.Result{RepeatsPlanned: 1},
+		Clients: []results.ClientInput{{Name: "load", Ranks: 1, Results: []results.Rank{r}}},
+		SLOs:    []results.SLO{{Client: "load", Metric: "e2e", Statistic: "p50", AtMost: &limit}},
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if out.Outcome != results.Partial || out.SLOs[0].Verdict != results.NotJudged {
+		f.t.Errorf("the run is %s, its SLO %s", out.Outcome, out.SLOs[0].Verdict)
+	}
+	for _, metric := range []string{"ttft", "e2e", "itl_token", "send_lag"} {
+		if v := results.Find(out.Clients[0].Values, metric, "p50"); v == nil || v.Value == nil || v.Requests == 0 {
+			f.t.Errorf("there is no median of %s: %+v", metric, v)
+		}
+	}
+}
+
+// samples are the requests that each of the client's blocks of samples in the run directory says.
+func (f *fixture) samples() []int64 {
 	f.t.Helper()
 	file, err := os.Open(filepath.Join(f.rankDir("load", 0), rundir.SamplesDir, spoolFile))
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	defer file.Close()
-	n := 0
-	for r := series.NewReader(file); ; n++ {
-		if _, err := r.Next(); err != nil {
-			return n
+	var requests []int64
+	for r := series.NewReader(file); ; {
+		block, err := r.Next()
+		if err != nil {
+			return requests
+		}
+		for _, s := range block.Samples {
+			if s.Labels.Get(series.NameLabel) == "assay_load_requests_total" {
+				requests = append(requests, int64(s.Value))
+			}
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package node
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -106,7 +106,13 @@ func fixedPort(ports []rundir.Port) (rundir.Port, bool) {
 func portOwner(port int) string {
 	inodes := map[string]bool{}
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		listeners(file, port, inodes)
+		table, err := os.ReadFile(file)
+		if err != nil {
+			continue // no IPv6, perhaps
+		}
+		for _, inode := range listeners(table, port) {
+			inodes[inode] = true
+		}
 	}
 	fds, err := filepath.Glob("/proc/[0-9]*/fd/*")
 	if err != nil || len(inodes) == 0 {
@@ -131,21 +137,21 @@ func portOwner(port int) string {
 	return "a process of another user"
 }
 
-// listeners adds the inodes of the sockets that listen on a port.
-func listeners(file string, port int, inodes map[string]bool) {
-	f, err := os.Open(file)
-	if err != nil {
-		return
-	}
-	defer f.Close()
+// listeners reads from /proc/net/tcp or tcp6 the inodes of the sockets that listen on a port, in decimal digits.
+func listeners(table []byte, port int) []string {
 	want := fmt.Sprintf(":%04X", port)
 	const stateListen = "0A"
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		col := strings.Fields(lines.Text())
-		if len(col) > 9 && strings.HasSuffix(col[1], want) && col[3] == stateListen {
-			inodes[col[9]] = true
+	var inodes []string
+	for line := range bytes.Lines(table) {
+		col := strings.Fields(string(line))
+		if len(col) < 10 || !strings.HasSuffix(col[1], want) || col[3] != stateListen {
+			continue
+		}
+		if inode, err := strconv.ParseUint(col[9], 10, 64); err == nil {
+			inodes = append(inodes, strconv.FormatUint(inode, 10))
 		}
 	}
+	return inodes
 }
 
 // saysPortInUse finds in a server's words that its port was taken.

@@ -20,11 +20,13 @@ import (
 	"assay.bench/internal/rundir"
 )
 
-// How long one try of a probe may take: to generate a first token may mean to compile kernels.
+// How long one try of a probe may take (to generate a first token may mean to compile kernels), and the bytes that are
+// read of an answer and shown of it.
 const (
 	probeTimeout = 5 * time.Second
 	tokenTimeout = 2 * time.Minute
 	probeBody    = 1 << 20
+	excerptSize  = 200
 )
 
 // prober asks a server the questions of the plan.
@@ -146,7 +148,7 @@ func (p *prober) http(ctx context.Context, pr rundir.Probe, method, path string,
 
 // excerpt is the beginning of a body, for a message.
 func excerpt(b []byte) string {
-	text := strings.Join(strings.Fields(strings.Map(printable, strings.ToValidUTF8(string(b[:min(len(b), 200)]), ""))), " ")
+	text := strings.Join(strings.Fields(strings.Map(printable, strings.ToValidUTF8(string(b[:min(len(b), excerptSize)]), ""))), " ")
 	if text == "" {
 		return ""
 	}
@@ -158,6 +160,11 @@ func (p *prober) model(ctx context.Context, pr rundir.Probe) error {
 	if err != nil {
 		return err
 	}
+	return lists(b, pr.Model)
+}
+
+// lists says why the answer of /v1/models does not list a model; nil when it does.
+func lists(b []byte, model string) error {
 	var list struct {
 		Data []struct {
 			ID string `json:"id"`
@@ -170,10 +177,14 @@ func (p *prober) model(ctx context.Context, pr rundir.Probe) error {
 	for _, m := range list.Data {
 		ids = append(ids, m.ID)
 	}
-	if !slices.Contains(ids, pr.Model) {
-		return fmt.Errorf("it lists %q, not %q: name the model as the server does", ids, pr.Model)
+	if slices.Contains(ids, model) {
+		return nil
 	}
-	return nil
+	listed := fmt.Sprintf("%q", ids)
+	if len(listed) > excerptSize {
+		listed = strings.ToValidUTF8(listed[:excerptSize], "") + "…"
+	}
+	return fmt.Errorf("it lists %s, not %q: name the model as the server does", listed, model)
 }
 
 func (p *prober) oneToken(ctx context.Context, pr rundir.Probe) error {
@@ -185,6 +196,11 @@ func (p *prober) oneToken(ctx context.Context, pr rundir.Probe) error {
 	if err != nil {
 		return err
 	}
+	return generated(b)
+}
+
+// generated says why the answer of /v1/completions holds no token; nil when it does.
+func generated(b []byte) error {
 	var got struct {
 		Choices []struct {
 			Text string `json:"text"`

@@ -9,13 +9,14 @@ import (
 func (c *client) result(k int, out *load.Result) results.Rank {
 	r := results.Rank{
 		Client: c.name, Rank: c.number, Ranks: c.spec.Ranks, Repeat: k,
-		Workload: workloadName(c.spec), Mode: out.Mode, Concurrency: out.Concurrency, Rate: out.Rate, Seed: out.Seed,
+		Workload: workloadName(c.spec), Mode: out.Mode, Concurrency: out.Concurrency, Rate: out.Rate, Seed: c.spec.Seed,
 		ScheduleHash: out.ScheduleHash, T0: out.T0, StartLate: out.StartLate,
 		Warmup: out.Warmup, Window: out.Window, Cooldown: out.Cooldown, Batch: out.Batch,
 		Truncated: out.Truncated, Reason: out.Reason,
 		Measured: results.Counts(out.Measured), All: results.Counts(out.All),
-		Metrics: make([]results.Metric, 0, len(out.Metrics)),
-		Audit:   results.Audit(out.Audit),
+		FailedBatches: out.FailedBatches,
+		Metrics:       make([]results.Metric, 0, len(out.Metrics)),
+		Audit:         results.Audit(out.Audit),
 	}
 	for _, e := range out.Errors {
 		r.Errors = append(r.Errors, results.ErrorCount(e))

@@ -118,14 +118,22 @@ func parentOf(pid int) (parent int, live bool) {
 	if err != nil {
 		return 0, false
 	}
-	// The name stands in brackets and may hold anything: the fields begin behind the last bracket.
-	_, rest, ok := strings.Cut(string(b[max(0, bytes.LastIndexByte(b, ')')):]), ") ")
+	return parseParent(b)
+}
+
+// parseParent reads the parent from /proc/<pid>/stat. The program's name, the second field, stands in brackets and may
+// hold anything, so what counts begins behind the last bracket.
+func parseParent(stat []byte) (parent int, live bool) {
+	_, rest, ok := strings.Cut(string(stat[max(0, bytes.LastIndexByte(stat, ')')):]), ") ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) < 2 || fields[0] == "Z" || fields[0] == "X" {
 		return 0, false
 	}
-	parent, err = strconv.Atoi(fields[1])
-	return parent, err == nil
+	parent, err := strconv.Atoi(fields[1])
+	if err != nil || parent < 0 {
+		return 0, false
+	}
+	return parent, true
 }
 
 // marked says whether a process's environment has all the marks; another user's cannot be read and has none.

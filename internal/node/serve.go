@@ -17,7 +17,6 @@ import (
 const (
 	defaultReadyTimeout = 15 * time.Minute
 	defaultProbeEvery   = time.Second
-	defaultStopTimeout  = 30 * time.Second
 	defaultScrapeEvery  = time.Second
 )
 
@@ -335,7 +334,7 @@ func (s *service) halt() {
 	}
 	s.status.must(func(st *rundir.Status) { st.Phase, st.Ready = rundir.PhaseStopping, false })
 	<-s.provenance // its programs are children too
-	if err := s.server.stop(or(s.svc.StopTimeout, defaultStopTimeout)); err != nil {
+	if err := s.server.stop(or(s.svc.StopTimeout, rundir.DefaultStopTimeout)); err != nil {
 		s.log("StopFailed", "error", err)
 		s.sayf("%v", err)
 	}

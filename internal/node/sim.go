@@ -101,13 +101,14 @@ func runSim(w *World, f simFlags) (err error) {
 	return s.Serve(ctx, l)
 }
 
+// parseFaults reads the values of --fault.
 func parseFaults(flags []string) ([]llmsim.Fault, error) {
 	var out []llmsim.Fault
 	for _, s := range flags {
-		name, text, ok := strings.Cut(s, "=")
+		name, text, _ := strings.Cut(s, "=")
 		ratio, err := strconv.ParseFloat(text, 64)
-		if !ok || err != nil {
-			return nil, fmt.Errorf("--fault %q: it is TYPE=RATIO, such as Reset=0.01", s)
+		if err != nil || name == "" || !(ratio >= 0 && ratio <= 1) {
+			return nil, fmt.Errorf("--fault %q: it is TYPE=RATIO with a ratio from 0 to 1, such as Reset=0.01", s)
 		}
 		out = append(out, llmsim.Fault{Type: llmsim.FaultType(name), Ratio: ratio})
 	}

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,25 +25,24 @@ const (
 	shareEvery = 5 * time.Second
 )
 
-// spool keeps samples on the node's own disk, where a write is cheap, and carries them to the run directory in larger
-// pieces.
+// spool keeps samples, and the result so far of the repeat under way, on the node's own disk, where a write is cheap, and
+// carries them to the run directory in larger pieces.
 type spool struct {
-	local, shared string // folders
-	writer        *series.Writer
-	requests      *buffered
+	local string // the folder on the node's disk
+	dir   string // the rank's in the run directory
+	// sharing is held while something goes to the run directory: what is older never replaces what is newer.
+	sharing  sync.Mutex
+	writer   *series.Writer
+	requests *buffered
 }
 
-// localSpool is the folder on the node's disk, sharedSpool the one in the run directory.
+// localSpool is the folder on the node's disk.
 func localSpool(w *World, j *job, name string, rank int) string {
 	return filepath.Join(w.TempDir, "assay-"+strconv.Itoa(os.Getuid())+"-"+j.plan.Key+"-"+name+"-"+strconv.Itoa(rank))
 }
 
-func sharedSpool(j *job, name string, rank int) string {
-	return filepath.Join(rundir.Rank(j.dir, name, rank), rundir.SamplesDir)
-}
-
 func openSpool(w *World, j *job, name string, rank int) (*spool, error) {
-	s := &spool{local: localSpool(w, j, name, rank), shared: sharedSpool(j, name, rank)}
+	s := &spool{local: localSpool(w, j, name, rank), dir: rundir.Rank(j.dir, name, rank)}
 	// Mkdir refuses a folder that is there already: it could be another user's trap.
 	if err := os.Mkdir(s.local, 0o700); err != nil {
 		return nil, fmt.Errorf("samples need a new folder on the node's disk, which TMPDIR names: %w", err)
@@ -87,78 +84,71 @@ func (s *spool) second(at time.Time, samples []series.Sample) error {
 	return errors.Join(s.writer.Append(at, samples), s.requests.flush())
 }
 
-// share appends to the run directory what it does not have yet.
-func (s *spool) share() error { return carryAll(s.local, s.shared) }
+// keep replaces the result so far of a repeat.
+func (s *spool) keep(repeat int, result []byte) error {
+	dir := rundir.Repeat(s.local, repeat)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return rundir.Replace(filepath.Join(dir, rundir.ResultFile), result)
+}
+
+// drop forgets what was kept of a repeat.
+func (s *spool) drop(repeat int) error { return os.RemoveAll(rundir.Repeat(s.local, repeat)) }
+
+// share brings the run directory up to date.
+func (s *spool) share() error {
+	s.sharing.Lock()
+	defer s.sharing.Unlock()
+	return carryAll(s.local, s.dir)
+}
 
 func (s *spool) close() error {
 	return errors.Join(s.requests.flush(), s.requests.file.Close(), s.writer.Close(), s.share(), os.RemoveAll(s.local))
 }
 
-// rescue carries what a killed client left on the node's disk.
-func rescue(w *World, j *job, name string, rank int) error {
-	local := localSpool(w, j, name, rank)
-	if _, err := os.Stat(local); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return errors.Join(carryAll(local, sharedSpool(j, name, rank)), os.RemoveAll(local))
-}
-
-func carryAll(from, to string) error {
-	return errors.Join(carry(filepath.Join(from, spoolFile), filepath.Join(to, spoolFile)),
-		carry(filepath.Join(from, requestsFile), filepath.Join(to, requestsFile)))
-}
-
-// carry appends to one file what another, of which it is the beginning, has more.
-func carry(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	if st, err := in.Stat(); err != nil || st.Size() == 0 {
-		return err
-	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	size, err := out.Seek(0, io.SeekEnd)
-	if err == nil {
-		_, err = in.Seek(size, io.SeekStart)
-	}
-	if err == nil {
-		_, err = io.Copy(out, in)
-	}
-	return errors.Join(err, out.Close())
-}
-
 // sample keeps what the load does each second, and tells the status of each new phase, until ctx ends.
 func (c *client) sample(ctx context.Context, k int, run *load.Run) {
-	second, fifth := time.NewTicker(sampleEvery), time.NewTicker(shareEvery)
+	second := time.NewTicker(sampleEvery)
 	defer second.Stop()
-	defer fifth.Stop()
 	edge := time.NewTimer(0)
 	defer edge.Stop()
-	check := func(err error) {
-		if err != nil {
-			c.log("SamplesFailed", "error", err)
-			c.stop(asEnding(err))
-		}
-	}
 	for {
 		select {
 		case <-ctx.Done():
-			check(c.spool.second(c.world.Now(), loadSamples(k, run.Live())))
-			check(c.spool.share())
+			c.check(c.spool.second(c.world.Now(), loadSamples(k, run.Live())))
+			c.check(c.spool.share())
 			return
-		case <-fifth.C:
-			check(c.spool.share())
 		case <-second.C:
-			check(c.spool.second(c.world.Now(), loadSamples(k, run.Live())))
+			c.check(c.spool.second(c.world.Now(), loadSamples(k, run.Live())))
+			c.check(c.keep(k, run))
 		case <-edge.C:
 			c.status.must(c.live)
 			edge.Reset(c.nextEdge(run.Live()))
 		}
+	}
+}
+
+// share carries to the run directory what is on the node's disk, until ctx ends. A file system that is slow must not keep
+// the node's own waiting.
+func (c *client) share(ctx context.Context) {
+	tick := time.NewTicker(shareEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			c.check(c.spool.share())
+		}
+	}
+}
+
+// check ends the rank when something could not be written.
+func (c *client) check(err error) {
+	if err != nil {
+		c.log("SamplesFailed", "error", err)
+		c.stop(asEnding(err))
 	}
 }
 

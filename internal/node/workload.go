@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"time"
 
 	"assay.bench/internal/load"
 	"assay.bench/internal/rundir"
@@ -21,8 +20,8 @@ func workloadName(c *rundir.Client) string {
 	return ""
 }
 
-// prepare makes the load of a repeat. done frees what it holds.
-func (c *client) prepare(k int, s start) (run *load.Run, done func(), err error) {
+// prepare makes the load of a repeat; offer is what it offers. done frees what it holds.
+func (c *client) prepare(k int, offer load.Options, s start) (run *load.Run, done func(), err error) {
 	clock, err := load.NewClock()
 	if err != nil {
 		return nil, nil, err
@@ -33,7 +32,12 @@ func (c *client) prepare(k int, s start) (run *load.Run, done func(), err error)
 		done()
 		return nil, nil, err
 	}
-	if run, err = load.New(c.options(s, clock), workload); err != nil {
+	offer.Clock, offer.Root, offer.Wall = clock, os.DirFS("/"), c.world.Now
+	if !s.alone { // who is alone starts when all is prepared
+		offer.T0 = s.t0.UnixNano()
+		offer.Start = clock.Now() + offer.T0 - c.world.Now().UnixNano()
+	}
+	if run, err = load.New(offer, workload); err != nil {
 		done()
 		return nil, nil, err
 	}
@@ -47,7 +51,8 @@ func (c *client) workload(k int, s start, clock load.Clock) (load.Workload, erro
 			"use the assay and the assay-node of one release")
 	}
 	o := inference.Options{
-		Plan: *c.spec.Inference, URL: c.spec.Target.URL, Client: c.name, Repeat: k, Seed: c.spec.Seed,
+		Plan: *c.spec.Inference, URL: c.spec.Target.URL, Client: c.name, Repeat: k,
+		Seed:         load.RepeatSeed(c.spec.Seed, k),
 		TimeoutFirst: c.spec.TimeoutFirst.D(), TimeoutIdle: c.spec.TimeoutIdle.D(), TimeoutTotal: c.spec.TimeoutTotal.D(),
 		Clock: clock, Events: c.requestLog(),
 	}
@@ -77,16 +82,14 @@ func (c *client) requestLog() io.Writer {
 	return nil
 }
 
-func (c *client) options(s start, clock load.Clock) load.Options {
+// offer is the load of a repeat before its T0 is known. It takes the time to hash the schedule, which must not be taken
+// beside the measurement.
+func (c *client) offer(k int) (load.Options, error) {
 	o := load.Options{
-		Rank: c.number, Ranks: c.spec.Ranks, Seed: c.spec.Seed,
+		Rank: c.number, Ranks: c.spec.Ranks, Seed: load.RepeatSeed(c.spec.Seed, k),
 		Lengths: load.Lengths{Warmup: c.spec.Warmup.D(), Measure: c.spec.Duration.D(), Cooldown: c.spec.Cooldown.D()},
 		Retries: c.spec.Retries, BackOff: c.spec.BackOff.D(), DrainTimeout: c.spec.TimeoutTotal.D(),
 		Limits: load.Limits{SendLag: c.spec.Limits.SendLag.D(), RunQueueRatio: c.spec.Limits.RunQueueRatio},
-		T0:     s.t0.UnixNano(), Clock: clock, Root: os.DirFS("/"),
-	}
-	if !s.alone {
-		o.Start = clock.Now() + int64(time.Duration(o.T0-c.world.Now().UnixNano()))
 	}
 	if a := c.spec.Abort; a != nil {
 		o.Abort = &load.Abort{ErrorRatio: a.ErrorRatio, Window: a.Window.D()}
@@ -97,5 +100,7 @@ func (c *client) options(s start, clock load.Clock) load.Options {
 	if l := c.spec.OpenLoop; l != nil {
 		o.Open = &load.OpenLoop{Rate: l.Rate, Arrival: l.Arrival, MaxInFlight: l.MaxInFlight}
 	}
-	return o
+	var err error
+	o.ScheduleHash, err = o.Hash()
+	return o, err
 }

@@ -119,6 +119,38 @@ func TestMakeIsWhatTheGoldenFilesSay(t *testing.T) {
 	}
 }
 
+func TestMakeGivesTheJobItsTimeToStop(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		change func(*plan.Input)
+		want   time.Duration
+	}{
+		"Default": {reason: "the server's 10s, then its files and the job's", change: func(*plan.Input) {}, want: 45 * time.Second},
+		"Long":    {reason: "what the recipe asks for", change: func(in *plan.Input) { in.Services[0].Spec.StopTimeout = "60s" }, want: 95 * time.Second},
+		"Client": {
+			reason: "a client writes what it measured",
+			change: func(in *plan.Input) {
+				in.Job.Spec.Components = in.Job.Spec.Components[1:]
+				in.Job.Spec.Run.Peers = []v1alpha1.PeerReference{{ComponentReference: v1alpha1.ComponentReference{Kind: "Service", Name: "demo-sim"}, Job: "demo-g1-sim"}}
+			},
+			want: 35 * time.Second,
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := input()
+			c.change(&in)
+			out, err := plan.Make(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := out.Script.KillWait; got != c.want {
+				t.Errorf("kill wait %s, want %s: %s", got, c.want, c.reason)
+			}
+		})
+	}
+}
+
 func TestMakeScalesPhasesAndNothingElse(t *testing.T) {
 	out, err := plan.Make(input())
 	if err != nil {

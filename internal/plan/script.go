@@ -26,6 +26,7 @@ func (b builder) script(p rundir.Plan) (slurmbridge.Script, error) {
 		Parts:     parts,
 		TimeLimit: limit,
 		Notice:    min(maxNotice, limit/10),
+		KillWait:  p.StopWithin(),
 		Modules:   b.Site.Spec.Modules,
 		Node:      b.Node,
 	}, nil

@@ -94,3 +94,20 @@ func BenchmarkParseRank(b *testing.B) {
 		}
 	}
 }
+
+// Writing one rank's file, at the end of a repeat and each second before it.
+func BenchmarkSeal(b *testing.B) {
+	for name, seal := range map[string]func(Rank) ([]byte, error){"indented": Seal, "compact": SealCompact} {
+		b.Run(name, func(b *testing.B) {
+			r := loaded(b, 1, 6000)
+			b.ReportAllocs()
+			for b.Loop() {
+				file, err := seal(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(int64(len(file)))
+			}
+		})
+	}
+}

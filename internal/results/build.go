@@ -141,7 +141,7 @@ func (c *client) result() ClientResult {
 	}
 	if len(c.parts) > 0 {
 		first := c.parts[0].ranks[0]
-		out.Workload, out.Mode, out.Seed, out.ScheduleHash = first.Workload, first.Mode, first.Seed, first.ScheduleHash
+		out.Workload, out.Mode, out.Seed = first.Workload, first.Mode, first.Seed
 		out.Warmup, out.Window, out.Cooldown = float64(first.Warmup)/second, float64(first.Window)/second, float64(first.Cooldown)/second
 		for _, r := range c.parts[0].ranks {
 			out.Concurrency += r.Concurrency
@@ -151,6 +151,9 @@ func (c *client) result() ClientResult {
 	for _, p := range c.parts {
 		one := p.result(c.Ranks)
 		out.Repeats = append(out.Repeats, one)
+		if p.repeat == 1 {
+			out.ScheduleHash = one.ScheduleHash
+		}
 		for _, l := range p.limits {
 			out.Sound = false
 			out.Limits = append(out.Limits, fmt.Sprintf("repeat %d %s", p.repeat, l))
@@ -165,7 +168,8 @@ func (c *client) result() ClientResult {
 // result is one repeat of a client of so many ranks.
 func (p part) result(ranks int) RepeatPart {
 	out := RepeatPart{
-		Repeat: p.repeat, Ranks: len(p.ranks), Measured: p.measured, All: p.all, Values: valuesOf(p), T0: p.ranks[0].T0, InFlight: inFlight(p),
+		Repeat: p.repeat, Ranks: len(p.ranks), Measured: p.measured, All: p.all, Values: valuesOf(p), T0: p.ranks[0].T0,
+		ScheduleHash: p.ranks[0].ScheduleHash, InFlight: inFlight(p),
 	}
 	var reasons []string
 	if len(p.ranks) < ranks {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -162,7 +163,9 @@ func TestBuildRefuses(t *testing.T) {
 		"a negative count":                {func(rs []Rank) { rs[0].Measured.Failed = -1 }, "a count of -1 cannot be"},
 		"a count beyond exact arithmetic": {func(rs []Rank) { rs[0].All.OutputTokens = math.MaxInt64 }, "cannot be"},
 		"a negative window":               {func(rs []Rank) { rs[0].Window = -5 }, "a length of -5 ns cannot be"},
-		"other batches":                   {func(rs []Rank) { rs[0].Metrics[0].Batches = rs[0].Metrics[0].Batches[:7] }, "it has 7 batches, this program reads 64"},
+		"schedules that differ": {func(rs []Rank) { rs[1].ScheduleHash = "b1" },
+			"client loadgen repeat 1: ranks 0 and 1 had different schedules, a0 and b1"},
+		"other batches": {func(rs []Rank) { rs[0].Metrics[0].Batches = rs[0].Metrics[0].Batches[:7] }, "it has 7 batches, this program reads 64"},
 	}
 	for name, tc := range tests {
 		in := input(t, whole())
@@ -170,6 +173,31 @@ func TestBuildRefuses(t *testing.T) {
 		if _, err := Build(in); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got error %v, want one with %q", name, err, tc.want)
 		}
+	}
+}
+
+// Each repeat has a schedule of its own; the client's is that of the first.
+func TestScheduleHashes(t *testing.T) {
+	of := func(from int) (client string, repeats []string) {
+		in := input(t, fake{ranks: 2, repeats: 3, requests: 100, seed: 5, ttft: 30, change: func(r *Rank) {
+			r.ScheduleHash = "hash of repeat " + strconv.Itoa(r.Repeat)
+		}})
+		in.Clients[0].Results = in.Clients[0].Results[from:]
+		c := build(t, in).Clients[0]
+		for _, p := range c.Repeats {
+			repeats = append(repeats, p.ScheduleHash)
+		}
+		return c.ScheduleHash, repeats
+	}
+	client, repeats := of(0)
+	if diff := cmp.Diff([]string{"hash of repeat 1", "hash of repeat 2", "hash of repeat 3"}, repeats); diff != "" {
+		t.Errorf("of the repeats (-want +got):\n%s", diff)
+	}
+	if client != "hash of repeat 1" {
+		t.Errorf("of the client: %q", client)
+	}
+	if client, _ := of(2); client != "" {
+		t.Errorf("of a client that left nothing of repeat 1: %q", client)
 	}
 }
 

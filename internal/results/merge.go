@@ -59,6 +59,10 @@ func mergeRanks(d *decoder, ranks []Rank) (part, error) {
 		if err := r.check(); err != nil {
 			return part{}, fmt.Errorf("rank %d: %w", r.Rank, err)
 		}
+		if first := ranks[0]; r.ScheduleHash != first.ScheduleHash {
+			return part{}, fmt.Errorf("ranks %d and %d had different schedules, %s and %s: they are not of one load", first.Rank, r.Rank,
+				cmp.Or(first.ScheduleHash, "none"), cmp.Or(r.ScheduleHash, "none"))
+		}
 		p.window = max(p.window, float64(r.Window)/second)
 		p.measured = plus(p.measured, r.Measured)
 		p.all = plus(p.all, r.All)

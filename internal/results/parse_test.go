@@ -56,6 +56,29 @@ func TestParseCompact(t *testing.T) {
 	}
 }
 
+// One that is written each second is the same file, but for its spaces.
+func TestSealCompact(t *testing.T) {
+	r, b := sealed(t)
+	got, err := SealCompact(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want bytes.Buffer
+	if err := json.Compact(&want, b); err != nil {
+		t.Fatal(err)
+	}
+	want.WriteByte('\n')
+	if diff := cmp.Diff(want.String(), string(got)); diff != "" {
+		t.Errorf("compact (-want +got):\n%s", diff)
+	}
+	if _, err := ParseRank(got); err != nil {
+		t.Error(err)
+	}
+	if !bytes.HasSuffix(b, []byte("}\n")) {
+		t.Error("the file does not end with its line")
+	}
+}
+
 func TestParseRankCut(t *testing.T) {
 	_, b := sealed(t)
 	for n := range len(b) - 1 { // without its last newline nothing is lost

@@ -17,8 +17,9 @@ type Rank struct {
 	// Concurrency and Rate are this rank's share of a closed and of an open loop.
 	Concurrency int     `json:"concurrency,omitempty"`
 	Rate        float64 `json:"rate,omitempty"`
-	Seed        uint64  `json:"seed"`
-	// ScheduleHash is the SHA-256 of the client's whole schedule: the same on any number of ranks.
+	// Seed is the client's; each repeat has one that is made of it.
+	Seed uint64 `json:"seed"`
+	// ScheduleHash is the SHA-256 of the client's whole schedule in this repeat: the same on any number of ranks.
 	ScheduleHash string `json:"scheduleHash,omitempty"`
 	// T0 is the start of the load by this rank's wall clock, Unix ns. StartLate is how much later than the barrier's
 	// T0 the rank began.

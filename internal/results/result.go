@@ -125,7 +125,7 @@ type ClientResult struct {
 	Window   float64 `json:"window"`
 	Cooldown float64 `json:"cooldown"`
 	Seed     uint64  `json:"seed"`
-	// ScheduleHash of the client's schedule.
+	// ScheduleHash is that of repeat 1, whose seed is the client's own.
 	ScheduleHash string  `json:"scheduleHash,omitempty"`
 	Values       []Value `json:"values"`
 	// Measured counts the requests that were scheduled in the windows, All every request; Errors are of Measured.
@@ -157,6 +157,8 @@ type RepeatPart struct {
 	// StartLate is the latest start of a rank after T0, in seconds; T0 is Unix time in nanoseconds.
 	StartLate float64 `json:"startLate"`
 	T0        int64   `json:"t0"`
+	// ScheduleHash is the SHA-256 of the client's schedule in this repeat; each has a seed of its own.
+	ScheduleHash string `json:"scheduleHash,omitempty"`
 	// InFlight is as in ClientResult.
 	InFlight float64 `json:"inFlight"`
 }

@@ -67,6 +67,40 @@ func TestOpenLoopThroughput(t *testing.T) {
 	}
 }
 
+// Which numbers have no interval is what docs/results.md says.
+func TestNoInterval(t *testing.T) {
+	rate := func(v Value) bool { return v.Unit == "1/s" }
+	greatest := func(v Value) bool { return v.Statistic == "max" }
+	ok := func(v Value) bool { return strings.HasSuffix(v.Metric, "_ok") }
+	for name, c := range map[string]struct {
+		load fake
+		fail bool
+		none func(v Value) bool
+	}{
+		"one open repeat": {fake{repeats: 1, mode: "open"}, false, func(v Value) bool { return greatest(v) || rate(v) }},
+		"one closed repeat": {fake{repeats: 1}, false,
+			func(v Value) bool { return greatest(v) || rate(v) && v.Metric != "request_throughput" }},
+		"six open repeats":        {fake{repeats: 6, mode: "open"}, false, greatest},
+		"a failure in one of six": {fake{repeats: 6}, true, func(v Value) bool { return greatest(v) || ok(v) }},
+		"a failure in the only repeat": {fake{repeats: 1}, true, func(v Value) bool {
+			return greatest(v) || ok(v) || v.Statistic == "mean" && v.Metric != "send_lag" || rate(v) && v.Metric != "request_throughput"
+		}},
+	} {
+		c.load.ranks, c.load.requests, c.load.seed, c.load.ttft = 1, 4000, 8, 30
+		in := input(t, c.load)
+		if c.fail {
+			r := &in.Clients[0].Results[0]
+			r.Measured.Offered, r.Measured.Failed, r.FailedBatches = r.Measured.Offered+1, 1, make([]int64, Batches)
+			r.FailedBatches[7] = 1
+		}
+		for _, v := range build(t, in).Clients[0].Values {
+			if got := v.Interval == NoInterval; got != c.none(v) {
+				t.Errorf("%s: %s of %s has the interval %s: %s", name, v.Statistic, v.Metric, v.Interval, v.Note)
+			}
+		}
+	}
+}
+
 // The throughput is what was completed inside the window, over the window: not over the time until the last answer.
 func TestThroughputIsOverTheWindow(t *testing.T) {
 	in := input(t, fake{ranks: 2, repeats: 1, requests: 100, seed: 8, ttft: 30})

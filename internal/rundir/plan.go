@@ -1,5 +1,7 @@
 package rundir
 
+import "time"
+
 // Plan is everything that the node side needs to make its part of a run and finish alone. It holds no secret.
 type Plan struct {
 	Version int `json:"version"`
@@ -28,7 +30,8 @@ type Plan struct {
 	IdleTimeout Duration `json:"idleTimeout"`
 	// KeepServices leaves services running after the last repeat, until IdleTimeout.
 	KeepServices bool `json:"keepServices,omitempty"`
-	// DeleteObjects removes what the clients stored in the services.
+	// DeleteObjects asks each workload that stores objects in a service to remove its own at the end. No workload of
+	// this version stores any, so nobody obeys it yet.
 	DeleteObjects bool `json:"deleteObjects,omitempty"`
 	// Services and Clients run in this job.
 	Services []Service `json:"services,omitempty"`
@@ -99,7 +102,8 @@ type Service struct {
 	Probes       []Probe  `json:"probes,omitempty"`
 	ReadyTimeout Duration `json:"readyTimeout"`
 	ProbeEvery   Duration `json:"probeEvery"`
-	StopTimeout  Duration `json:"stopTimeout"`
+	// StopTimeout is the time between TERM and KILL for the server; 0 means DefaultStopTimeout.
+	StopTimeout Duration `json:"stopTimeout"`
 	// Scrapes are the metric targets.
 	Scrapes     []Scrape `json:"scrapes,omitempty"`
 	ScrapeEvery Duration `json:"scrapeEvery"`
@@ -301,4 +305,41 @@ type Resources struct {
 	MemoryMiB   int64 `json:"memoryMiB,omitempty"`
 	// HetGroup is the component of a heterogeneous job that the step runs in; 0 in a plain job.
 	HetGroup int `json:"hetGroup,omitempty"`
+}
+
+// How long the node side may take to end after TERM.
+const (
+	// DefaultStopTimeout is what a StopTimeout of 0 means.
+	DefaultStopTimeout = 30 * time.Second
+	// serviceSlack is what a service's rank may take beside its server: the last scrape and its files.
+	serviceSlack = 20 * time.Second
+	// clientStop is what a client's rank may take to write what it measured.
+	clientStop = 20 * time.Second
+	// jobSlack is what the batch step may take after its last component: to end what that left behind, and its own files.
+	jobSlack = 15 * time.Second
+)
+
+// StopWithin is how long a rank of the service may take to end after TERM.
+func (s *Service) StopWithin() time.Duration {
+	stop := s.StopTimeout.D()
+	if stop <= 0 {
+		stop = DefaultStopTimeout
+	}
+	return stop + serviceSlack
+}
+
+// StopWithin is how long a rank of the client may take to end after TERM.
+func (*Client) StopWithin() time.Duration { return clientStop }
+
+// StopWithin is how long the job may take to end after TERM: its components end side by side. A batch system that kills
+// it earlier loses the last counters and exit.json.
+func (p *Plan) StopWithin() time.Duration {
+	var slowest time.Duration
+	for i := range p.Services {
+		slowest = max(slowest, p.Services[i].StopWithin())
+	}
+	for i := range p.Clients {
+		slowest = max(slowest, p.Clients[i].StopWithin())
+	}
+	return slowest + jobSlack
 }

@@ -73,10 +73,9 @@ func child(dir string) error {
 
 // TestKilledAtAnyMoment kills the process that submits and releases, again and again, at random moments: every job
 // exists once and runs once.
-func TestKilledAtAnyMoment(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+func TestKilledAtAnyMoment(t *testing.T) { seeded(t, killedAtAnyMoment) }
+
+func killedAtAnyMoment(t *testing.T, rng *rand.Rand) {
 	b := newBench(t, Options{})
 	b.must(os.WriteFile(filepath.Join(b.dir, "node"), []byte("#!/bin/bash\necho ran >>ran\n"), 0o700))
 	for i := range crashJobs {

@@ -204,20 +204,32 @@ func TestCancelKillsEverySession(t *testing.T) {
 	}
 }
 
+// seeded runs a test with a seed in its name: one of the clock, or that of the environment variable ASSAY_SEED, which
+// makes the same choices again.
+func seeded(t *testing.T, test func(t *testing.T, random *rand.Rand)) {
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("ASSAY_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("ASSAY_SEED: %v", err)
+		}
+	}
+	t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { test(t, rand.New(rand.NewPCG(seed, 0))) })
+}
+
 // One Cancel ends a job, however far its start has come, and long before the kill wait.
 func TestOneCancelIsEnough(t *testing.T) {
-	const jobs = 60
-	b := newBench(t, Options{KillWait: 10 * time.Minute})
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	for range jobs {
-		id, _ := b.submit("exec sleep 600")
-		b.must(b.Release(t.Context(), id))
-		<-time.After(time.Duration(random.Int64N(int64(50 * time.Millisecond))))
-		b.must(b.Cancel(t.Context(), id))
-		b.end(id)
-	}
+	seeded(t, func(t *testing.T, random *rand.Rand) {
+		const jobs = 60
+		b := newBench(t, Options{KillWait: 10 * time.Minute})
+		for range jobs {
+			id, _ := b.submit("exec sleep 600")
+			b.must(b.Release(t.Context(), id))
+			<-time.After(time.Duration(random.Int64N(int64(50 * time.Millisecond))))
+			b.must(b.Cancel(t.Context(), id))
+			b.end(id)
+		}
+	})
 }
 
 func TestRunnerKilled(t *testing.T) {
@@ -300,6 +312,7 @@ func TestStaleRunners(t *testing.T) {
 			b := newBench(t, Options{})
 			id, _ := b.submit("exit 0\n")
 			b.must(os.Symlink(c.runner(b), b.path(id, "runner")))
+			b.age(id)
 			if j := b.job(id); j.Reason != c.wantReason || j.Phase != c.wantPhase {
 				t.Errorf("%+v, want %s, %s: %s", j, c.wantPhase, c.wantReason, c.reason)
 			}
@@ -341,6 +354,52 @@ func TestReleaseSurvivesCrash(t *testing.T) {
 	ran, err := os.ReadFile(filepath.Join(attempt, "ran"))
 	if err != nil || string(ran) != "ran\n" {
 		t.Errorf("ran: %q, %v; want once", ran, err)
+	}
+}
+
+// TestLookChangesNothing: who only lists jobs starts none, ends none, settles none and forgets none.
+func TestLookChangesNothing(t *testing.T) {
+	now := time.Now()
+	b := newBench(t, Options{Remember: time.Hour, Now: func() time.Time { return now }})
+	if jobs, err := Look(t.Context(), Options{StateDir: filepath.Join(b.dir, "none"), Origin: testOrigin}); err != nil || len(jobs) > 0 || exists(filepath.Join(b.dir, "none")) {
+		t.Errorf("without a state folder: %v, %v", jobs, err)
+	}
+	old, _ := b.submit("exit 0\n")
+	b.must(b.Cancel(t.Context(), old))
+	released, _ := b.submit("exec sleep 600\n")
+	lost, _ := b.submit("exit 0\n")
+	doomed, attempt := b.start(stubborn)
+	// From here on nobody but Look looks.
+	b.must(writeWhole(b.path(released, "released"), nil))
+	b.must(os.Symlink(fmt.Sprintf("%d.1.%s", os.Getpid(), b.boot), b.path(lost, "runner")))
+	b.must(writeWhole(b.path(doomed, "cancel"), nil))
+	b.must(syscall.Kill(b.runner(doomed), syscall.SIGKILL))
+	now = now.Add(2 * time.Hour)
+
+	var got []string
+	b.until("the kill is seen", func() bool {
+		jobs, err := Look(t.Context(), b.o)
+		b.must(err)
+		got = nil
+		for _, j := range jobs {
+			got = append(got, j.ID+" "+j.Reason)
+		}
+		return slices.Contains(got, doomed+" RunnerKilled")
+	})
+	if diff := cmp.Diff([]string{released + " Queued", lost + " RunnerKilled", doomed + " RunnerKilled"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	<-time.After(3 * b.o.KillWait)
+	for _, left := range []string{b.path(released, "runner"), b.path(released, "runner.log"), b.path(lost, "end.json"), b.path(doomed, "end.json")} {
+		if exists(left) {
+			t.Errorf("a look made %s", left)
+		}
+	}
+	if !exists(b.path(old)) {
+		t.Error("a look forgot a job")
+	}
+	if isGone(pidIn(t, filepath.Join(attempt, "stray"))) {
+		t.Error("a look ended a process")
 	}
 }
 

@@ -6,6 +6,7 @@
 //	job.json job.sh runner.sh   the submit, by one rename of the whole folder
 //	released                    the release
 //	runner -> pid.start.boot    the claim of the one process that may run the job, or "cancelled"
+//	temp -> folder              where the job's processes keep what is for this host's disk
 //	started                     pid and start of the job's first process
 //	end.json                    how it ended, by the runner
 //
@@ -40,7 +41,7 @@ type Options struct {
 	StateDir string
 	// Origin of the control plane, as for slurmbridge.NewKey.
 	Origin string
-	// KillWait is the time between TERM and KILL; 0 takes 10 s.
+	// KillWait is the time between TERM and KILL of a job whose script names none; 0 takes 10 s.
 	KillWait time.Duration
 	// Remember is how long an ended job is listed; 0 takes 24 h.
 	Remember time.Duration
@@ -54,6 +55,8 @@ type Host struct {
 	o      Options
 	origin string
 	boot   string
+	// onlyLooks is set by Look.
+	onlyLooks bool
 
 	mu sync.Mutex
 	// ended jobs never change: they are read from disk once.
@@ -65,6 +68,31 @@ type Host struct {
 
 // Open opens the state folder and starts what was released before and never began.
 func Open(o Options) (*Host, error) {
+	h, err := newHost(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(h.o.StateDir, "jobs"), 0o700); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	if _, err := h.List(context.Background()); err != nil {
+		return nil, err
+	}
+	return h, h.sweep()
+}
+
+// Look lists the jobs that a Host would, and changes nothing: it starts, ends, settles and forgets no job, and needs no
+// state folder.
+func Look(ctx context.Context, o Options) ([]slurmbridge.Job, error) {
+	h, err := newHost(o)
+	if err != nil || !exists(filepath.Join(h.o.StateDir, "jobs")) {
+		return nil, err
+	}
+	h.onlyLooks = true
+	return h.List(ctx)
+}
+
+func newHost(o Options) (*Host, error) {
 	o.KillWait = cmp.Or(o.KillWait, 10*time.Second)
 	o.Remember = cmp.Or(o.Remember, 24*time.Hour)
 	if o.Now == nil {
@@ -79,21 +107,14 @@ func Open(o Options) (*Host, error) {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	o.StateDir = abs
-	if err := os.MkdirAll(filepath.Join(abs, "jobs"), 0o700); err != nil {
-		return nil, fmt.Errorf("state folder: %w", err)
-	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return nil, fmt.Errorf("jobs as local processes need Linux with /proc: %w", err)
 	}
-	h := &Host{
+	return &Host{
 		o: o, origin: origin, boot: strings.TrimSpace(string(boot)),
 		ended: map[string]slurmbridge.Job{}, tried: map[string]time.Time{}, reaping: map[string]bool{},
-	}
-	if _, err := h.List(context.Background()); err != nil {
-		return nil, err
-	}
-	return h, h.sweep()
+	}, nil
 }
 
 // sweep removes what a submit or a removal left half done long ago: no other process can be at it any more.
@@ -159,7 +180,7 @@ func (h *Host) Submit(_ context.Context, key slurmbridge.Key, s slurmbridge.Scri
 		return fmt.Errorf("%w: key %s is not of origin %s", slurmbridge.ErrRefused, key, h.origin)
 	}
 	rec := record{
-		Key: key, Directory: s.Directory, Comment: s.Comment, TimeLimit: s.TimeLimit, Notice: s.Notice,
+		Key: key, Directory: s.Directory, Comment: s.Comment, TimeLimit: s.TimeLimit, Notice: s.Notice, KillWait: s.KillWait,
 		Login: len(s.Modules) > 0, Submitted: h.o.Now().UTC().Round(0),
 	}
 	return h.store(rec, text)
@@ -181,7 +202,7 @@ func (h *Host) Release(_ context.Context, id string) error {
 	return h.start(id, rec)
 }
 
-// Cancel ends a job: TERM to its script, KILL to all that is left of it after KillWait. It does not wait.
+// Cancel ends a job: TERM to its script, KILL to all that is left of it after its kill wait. It does not wait.
 func (h *Host) Cancel(_ context.Context, id string) error {
 	rec, err := h.load(id)
 	if err != nil || rec.Key.Origin() != h.origin || exists(h.path(id, "end.json")) {
@@ -199,7 +220,8 @@ func (h *Host) Cancel(_ context.Context, id string) error {
 	if owner == cancelled {
 		return h.writeEnd(id, ending{State: "CANCELLED"})
 	}
-	// Each look repeats the signal while this mark is there: bash loses one that comes just before it waits.
+	// Each look and the runner's watch repeat the signal while this mark is there: bash loses one that comes just before
+	// it waits.
 	marked := writeWhole(h.path(id, "cancel"), nil)
 	if p, ok := parseProcess(owner); ok && p.alive(h.boot) {
 		return p.signalTerm() // also where the disk is full

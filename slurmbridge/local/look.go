@@ -39,10 +39,13 @@ func (h *Host) look(id string) (j slurmbridge.Job, ok bool, err error) {
 	}
 	delete(h.tried, id)
 	h.mu.Unlock()
-	if expired {
-		return j, false, h.forget(id)
+	switch {
+	case !expired:
+		return j, true, nil
+	case h.onlyLooks:
+		return j, false, nil
 	}
-	return j, true, nil
+	return j, false, h.forget(id)
 }
 
 // state tells where a job stands, and starts or settles what a crash left half done.
@@ -68,7 +71,7 @@ func (h *Host) state(id string, rec record) (slurmbridge.Job, error) {
 	runner, ok := parseProcess(owner)
 	if ok && runner.alive(h.boot) {
 		j.State, j.Phase, j.Reason = "RUNNING", slurmbridge.Running, "Running"
-		if exists(h.path(id, "cancel")) {
+		if exists(h.path(id, "cancel")) && !h.onlyLooks {
 			return j, runner.signalTerm()
 		}
 		return j, nil
@@ -86,7 +89,7 @@ func (h *Host) pending(id string, rec record, j slurmbridge.Job) (slurmbridge.Jo
 	h.mu.Lock()
 	recent := time.Since(h.tried[id]) < startGrace
 	h.mu.Unlock()
-	if recent {
+	if recent || h.onlyLooks {
 		return j, nil
 	}
 	return j, h.start(id, rec)
@@ -133,18 +136,18 @@ func (h *Host) withoutRunner(id string, rec record, j slurmbridge.Job, owner str
 	if err != nil {
 		return j, err
 	}
-	if sameBoot && (len(left) > 0 || h.isReaping(id)) {
-		j.State, j.Phase, j.Reason = "RUNNING", slurmbridge.Running, "RunnerKilled"
-		j.Message = fmt.Sprintf("the process that watched the job was killed; %d of its processes go on", len(left))
-		late := rec.TimeLimit > 0 && !j.Started.IsZero() && h.o.Now().Sub(j.Started) > rec.TimeLimit
-		if late || exists(h.path(id, "cancel")) {
-			h.reap(id, rec)
-		}
-		return j, nil
-	}
 	// The runner may have written its last word since we looked.
 	if done, err := h.over(id, &j); done || err != nil {
 		return j, err
+	}
+	if sameBoot && (len(left) > 0 || h.isReaping(id) || h.mayBegin(id)) {
+		j.State, j.Phase, j.Reason = "RUNNING", slurmbridge.Running, "RunnerKilled"
+		j.Message = fmt.Sprintf("the process that watched the job was killed; %d of its processes go on", len(left))
+		late := rec.TimeLimit > 0 && !j.Started.IsZero() && h.o.Now().Sub(j.Started) > rec.TimeLimit
+		if !h.onlyLooks && (late || exists(h.path(id, "cancel"))) {
+			h.reap(id, rec)
+		}
+		return j, nil
 	}
 	e := ending{State: "RUNNER_KILLED"}
 	if !sameBoot {
@@ -153,6 +156,12 @@ func (h *Host) withoutRunner(id string, rec record, j slurmbridge.Job, owner str
 	if owner == cancelled || exists(h.path(id, "cancel")) {
 		e.State = "CANCELLED"
 	}
+	if h.onlyLooks {
+		e.Time = h.o.Now().UnixNano()
+		e.tell(&j)
+		return j, nil
+	}
+	h.tidy(id, rec)
 	if err := h.writeEnd(id, e); err != nil {
 		// A full disk does not make the job any less over: that is said all the same, and found out again after a restart.
 		e.Time = h.o.Now().UnixNano()
@@ -161,6 +170,13 @@ func (h *Host) withoutRunner(id string, rec record, j slurmbridge.Job, owner str
 	}
 	_, err = h.over(id, &j)
 	return j, err
+}
+
+// mayBegin says that a runner was killed so soon after its claim that the first process of its job may be on its way,
+// without a mark yet.
+func (h *Host) mayBegin(id string) bool {
+	claim, err := os.Lstat(h.path(id, "runner"))
+	return err == nil && !exists(h.path(id, "started")) && h.o.Now().Sub(claim.ModTime()) < startGrace
 }
 
 // leader is the first process of a job that started on this boot; its pid is 0 when that is not known.

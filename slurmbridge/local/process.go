@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -87,9 +88,26 @@ func cutLast(b []byte, sep string) (before, after []byte, found bool) {
 	return b[:i], b[i+len(sep):], true
 }
 
-// survivors are the processes of a job in whatever session: those that carry its marks in their environment, and those
-// of the session that its first process made. The id is a mark too, for two jobs may have been submitted under one key.
+// survivors are the processes of a job in whatever session: those that carry its marks in their environment, its first
+// process, and those of the session that this one made. The id is a mark too, for two jobs may have been submitted under one key.
 func survivors(key slurmbridge.Key, id string, first process) ([]int, error) {
+	return twice(func() ([]int, error) { return scan(key, id, first) })
+}
+
+// execTime is longer than a process has no environment in the middle of an exec.
+const execTime = 20 * time.Millisecond
+
+// twice looks again when nothing was found: a process that was in the middle of an exec carried no marks.
+func twice(look func() ([]int, error)) ([]int, error) {
+	found, err := look()
+	if err != nil || len(found) > 0 {
+		return found, err
+	}
+	<-time.After(execTime)
+	return look()
+}
+
+func scan(key slurmbridge.Key, id string, first process) ([]int, error) {
 	session := first.pid
 	if leader, err := readStat(session); err == nil && leader.start != first.start {
 		session = 0 // the pid is another process's by now, and so is the session
@@ -110,7 +128,7 @@ func survivors(key slurmbridge.Key, id string, first process) ([]int, error) {
 		}
 		env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
 		marked := err == nil && hasVariable(env, "ASSAY_JOB="+string(key)) && hasVariable(env, "SLURM_JOB_ID="+id)
-		if marked || session != 0 && s.session == session {
+		if marked || session != 0 && (s.session == session || pid == session) {
 			found = append(found, pid)
 		}
 	}
@@ -145,7 +163,7 @@ func (h *Host) start(id string, rec record) error {
 	}
 	defer out.Close()
 	cmd := exec.Command(bash, h.path(id, "runner.sh"), h.path(id), id, string(rec.Key), rec.Directory,
-		whole(rec.TimeLimit, time.Second), whole(rec.Notice, time.Second), whole(h.o.KillWait, time.Second/10), options)
+		whole(rec.TimeLimit, time.Second), whole(rec.Notice, time.Second), whole(h.killWait(rec), time.Second/10), options)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = h.path(id), out, out
 	cmd.Env = environment(id, rec.Key)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -155,6 +173,9 @@ func (h *Host) start(id string, rec record) error {
 	go func() { _ = cmd.Wait() }() // reaps it; what it did stands in the folder
 	return nil
 }
+
+// killWait is the time between TERM and KILL: what the job's script asks for.
+func (h *Host) killWait(rec record) time.Duration { return cmp.Or(rec.KillWait, h.o.KillWait) }
 
 // whole counts units, rounded up.
 func whole(d, unit time.Duration) string { return strconv.FormatInt(int64((d+unit-1)/unit), 10) }
@@ -170,8 +191,8 @@ func environment(id string, key slurmbridge.Key) []string {
 	return env
 }
 
-// reap ends, in the background, the processes of a job that has no runner: TERM, and KILL after KillWait until none is
-// left. When assay dies meanwhile, the next look goes on with it.
+// reap ends, in the background, the processes of a job that has no runner: TERM, and KILL after the kill wait until none
+// is left. When assay dies meanwhile, the next look goes on with it.
 func (h *Host) reap(id string, rec record) {
 	h.mu.Lock()
 	busy := h.reaping[id]
@@ -195,7 +216,7 @@ func (h *Host) isReaping(id string) bool {
 }
 
 func (h *Host) reapNow(id string, rec record) {
-	killAt := time.Now().Add(h.o.KillWait)
+	killAt := time.Now().Add(h.killWait(rec))
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	seen := map[int]process{}
@@ -222,6 +243,31 @@ func (h *Host) reapNow(id string, rec record) {
 		}
 		if len(left) == 0 && len(seen) == 0 {
 			return
+		}
+	}
+}
+
+// tidy removes what killed processes of a job left on this host's disk, under the name that assay-node gives it. The claim
+// says whose it is: another job under the same key may be at work. That something stays changes nothing for the job.
+func (h *Host) tidy(id string, rec record) {
+	temp, err := os.Readlink(h.path(id, "temp"))
+	if err != nil {
+		return // it never began, or an older version of assay began it
+	}
+	if owner, err := os.Readlink(filepath.Join(rec.Directory, "claim")); err != nil || owner != id {
+		return
+	}
+	entries, err := os.ReadDir(temp)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.IsDir() || !strings.HasPrefix(e.Name(), fmt.Sprintf("assay-%d-%s-", os.Getuid(), rec.Key)) {
+			continue
+		}
+		if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) == os.Getuid() {
+			_ = os.RemoveAll(filepath.Join(temp, e.Name()))
 		}
 	}
 }

@@ -20,6 +20,7 @@ type record struct {
 	Comment   string          `json:"comment,omitempty"`
 	TimeLimit time.Duration   `json:"timeLimit,omitempty"`
 	Notice    time.Duration   `json:"notice,omitempty"`
+	KillWait  time.Duration   `json:"killWait,omitempty"`
 	Login     bool            `json:"login,omitempty"`
 	Submitted time.Time       `json:"submitted"`
 }

@@ -2,7 +2,7 @@
 # Arguments: state folder, id, key, directory, time limit and notice in s (0: none), kill wait in 0.1 s, bash's options.
 state=$1 id=$2 key=$3 dir=$4 limit=$5 notice=$6 killwait=$7 options=$8
 umask 077
-told='' job='' job_start='' timer='' timer_start=''
+told='' job='' job_start='' watch='' watch_start=''
 trap 'met=1 told=${told:-CANCELLED}' TERM
 trap 'met=1 told=${told:-TIMEOUT}' ALRM
 trap 'met=1; send USR1 "$job" "$job_start"' USR1
@@ -41,6 +41,8 @@ survivors() {
         found="$found ${pid%/environ}"
     done
     [ -n "$job" ] || return 0
+    # A pid is used again, and so is the session's.
+    ! start_of "$job" || [ "$start" = "$job_start" ] || return 0
     for file in /proc/[0-9]*/stat; do
         { IFS= read -r stat <"$file"; } 2>/dev/null || continue
         pid=${file#/proc/}
@@ -52,10 +54,10 @@ survivors() {
     done
 }
 
-# end_all: until nothing of the job is left: TERM to its script, then to what the script left behind, KILL after the kill
-# wait.
+# end_all: until nothing of the job is left: TERM to its script, then to all that the script left behind, KILL after the
+# kill wait.
 end_all() {
-    local until swept=''
+    local until pid termed=' ' none=''
     until=$(($(date +%s%N) + killwait * 100000000))
     # Until its exec the job is a copy of this shell, with the traps of this shell: a signal would be lost in them.
     while start_of "$job" && [ "$start" = "$job_start" ] && [ "$(date +%s%N)" -lt "$until" ] &&
@@ -63,18 +65,37 @@ end_all() {
         pause 0.02
     done
     send TERM "$job" "$job_start"
-    while survivors && [ -n "$found" ]; do
+    while :; do
+        survivors
+        if [ -z "$found" ]; then
+            # Twice: in the middle of an exec a process has no marks, and one that is about to vanish has lost them.
+            [ -z "$none" ] || return 0
+            none=1
+            pause 0.02
+            continue
+        fi
+        none=''
         if [ "$(date +%s%N)" -ge "$until" ]; then
             kill -s KILL $found 2>/dev/null
-            swept=1
-        elif [ -z "$swept" ] && ! { start_of "$job" && [ "$start" = "$job_start" ]; }; then
-            kill -s TERM $found 2>/dev/null
-            swept=1
+        elif ! { start_of "$job" && [ "$start" = "$job_start" ]; }; then
+            for pid in $found; do
+                case $termed in *" $pid "*) continue ;; esac
+                termed="$termed$pid "
+                kill -s TERM "$pid" 2>/dev/null
+            done
         fi
         pause 0.1
     done
-    # What is about to vanish has lost its marks already.
-    [ -z "$swept" ] || pause 0.05
+}
+
+# tidy: removes what killed processes left on this host's disk, under the name that assay-node gives it. The claim says
+# whose it is: another job under this key may be at work.
+tidy() {
+    local left
+    [ "$(readlink -- "$dir/claim")" = "$id" ] || return 0
+    for left in "${TMPDIR:-/tmp}/assay-$UID-$key-"*; do
+        [ -L "$left" ] || [ ! -O "$left" ] || rm -rf -- "$left"
+    done
 }
 
 # record STATE CODE SIGNAL
@@ -85,6 +106,7 @@ record() {
 
 log=$dir/job.log
 { : >>"$log"; } 2>/dev/null || log=$state/job.log
+ln -sT -- "${TMPDIR:-/tmp}" temp 2>/dev/null # for whoever ends the job when this runner is killed
 if [ -z "$told" ]; then
     ASSAY_JOB=$key setsid bash $options "$state/job.sh" </dev/null >>"$log" 2>&1 {never}>&- &
     job=$!
@@ -93,35 +115,38 @@ if [ -z "$told" ]; then
     printf '%d %d %d\n' "$job" "$start" "$(date +%s%N)" >.started && mv -fT .started started
 fi
 
-# The timer tells this runner, as long as it is the same process.
-if [ -n "$job" ] && [ "$limit" -gt 0 ]; then
+# The watch tells this runner of the notice, the time limit and a cancel, as long as it is the same process: of limit and
+# cancel again and again until the runner ends the watch, for bash loses a signal that comes just before it waits.
+if [ -n "$job" ]; then
     (
         trap - TERM ALRM USR1
-        tell_at() {
-            local at=$1
-            while [ "$SECONDS" -le "$at" ]; do # whole seconds: late rather than early
-                if [ $((at - SECONDS)) -gt 5 ]; then pause 5; else pause 0.5; fi
-                start_of $$ && [ "$start" = "$self" ] || exit 0
-            done
-            start_of $$ && [ "$start" = "$self" ] || exit 0
-            kill -s "$2" $$
-        }
         SECONDS=0
-        [ "$notice" -eq 0 ] || tell_at $((limit - notice)) USR1
-        # Again and again until the runner ends this timer: bash loses a signal that comes just before it waits.
-        while :; do
-            tell_at "$limit" ALRM
-            pause 1
+        while start_of $$ && [ "$start" = "$self" ]; do
+            left=$((limit - SECONDS)) nap=5 # whole seconds: late rather than early
+            if [ -e cancel ]; then
+                kill -s TERM $$
+                nap=1
+            elif [ "$limit" -gt 0 ] && [ "$left" -lt 0 ]; then
+                kill -s ALRM $$
+                nap=1
+            elif [ "$notice" -gt 0 ] && [ "$left" -lt "$notice" ]; then
+                kill -s USR1 $$
+                notice=0 nap=0.5
+            elif [ "$limit" -gt 0 ] && [ $((left - notice)) -le 5 ]; then
+                nap=0.5
+            fi
+            pause "$nap"
         done
     ) &
-    timer=$!
-    disown "$timer"
-    start_of "$timer" && timer_start=$start
+    watch=$!
+    disown "$watch"
+    start_of "$watch" && watch_start=$start
 fi
 
 code=0
-while [ -n "$job" ] && [ -z "$told" ]; do
+while [ -n "$job" ]; do
     met=''
+    [ -z "$told" ] || break
     wait "$job"
     code=$?
     [ -n "$met" ] || break
@@ -135,7 +160,8 @@ if [ -n "$job" ]; then
         code=$?
     done
 fi
-send KILL "$timer" "$timer_start"
+send KILL "$watch" "$watch_start"
+tidy
 
 signal=0
 [ "$code" -le 128 ] || signal=$((code - 128))

@@ -3,8 +3,12 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,9 +16,10 @@ import (
 	"assay.bench/test/user"
 )
 
+// The seed of the instants of the kills is in the test's name; ASSAY_SEED runs one again.
 func TestKilledControlPlanes(t *testing.T) {
 	t.Parallel()
-	user.KillPlanes(t, uint64(time.Now().UnixNano()), 3)
+	user.KillPlanes(t, 3)
 }
 
 // A control plane that is killed after the last client has started, and never comes back: the node side finishes alone
@@ -60,6 +65,45 @@ func TestNoControllerIsNeededToFinish(t *testing.T) {
 			}
 			if attempts, _ := filepath.Glob(filepath.Join(run, "*", "[0-9]*")); len(attempts) != c.jobs {
 				t.Errorf("the attempts are %v, want one of each of %d jobs", attempts, c.jobs)
+			}
+			u.Must("assay", "down")
+		})
+	}
+}
+
+// Of a node side that is killed, batch step and ranks at once, nothing stays: no process, and nothing on the node's disk.
+func TestKilledNodes(t *testing.T) {
+	t.Parallel()
+	for reason, killed := range map[string][]string{
+		"the batch system sees the end":           {"/assay-node"},
+		"assay settles what nobody else has seen": {"/runner.sh ", "/assay-node"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			u := user.New(t)
+			u.Up()
+			u.Must("assay", "kubectl", "apply", "-f", u.Write("measured.yaml", fmt.Sprintf(measured, "SharedJob", "60s", 10*time.Second, "Stop")))
+			u.Await("measured", "load", user.Loads)
+			if len(u.Spools()) == 0 {
+				t.Fatal("a client that loads keeps nothing on the node's disk: this test sees nothing")
+			}
+			// The batch step first, for it would take care of its ranks.
+			processes := u.Processes()
+			slices.SortFunc(processes, func(a, b user.Process) int { return cmp.Compare(a.Start, b.Start) })
+			for _, part := range killed {
+				for _, p := range processes {
+					if strings.Contains(p.Command, part) {
+						_ = syscall.Kill(p.PID, syscall.SIGKILL) // it may have ended by now
+					}
+				}
+			}
+			u.Must("assay", "kubectl", "wait", "--for=condition=Complete", "bm/measured", "--timeout", user.Within.String())
+			plane := u.Plane()
+			user.Until(t, "nothing but the control plane runs", func() bool {
+				return !slices.ContainsFunc(u.Processes(), func(p user.Process) bool { return p.PID != plane.PID })
+			})
+			if left := u.Spools(); len(left) > 0 {
+				t.Errorf("the node's disk holds %v", left)
 			}
 			u.Must("assay", "down")
 		})

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,11 +37,24 @@ spec:
 // the kills hit all of it, from the submit to the merge of the results.
 const longestLife = 4 * time.Second
 
-// KillPlanes kills the process of assay up, at instants that the seed draws, while benchmarks run one after the other,
-// and starts it again each time, until the number of kills before the end of a job is reached. Every benchmark must keep the processes of its one job and end
-// with a whole result.
-func KillPlanes(t *testing.T, seed uint64, kills int) {
-	t.Logf("seed %d", seed)
+// KillPlanes kills the process of assay up, at instants that a seed draws, while benchmarks run one after the other, and
+// starts it again each time, until the number of kills before the end of a job is reached. Every benchmark must keep the
+// processes of its one job and end with a whole result.
+//
+// The seed is one of the clock and stands in the test's name, which ends in /seed=N. The environment variable ASSAY_SEED=N
+// draws the same instants again.
+func KillPlanes(t *testing.T, kills int) {
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("ASSAY_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("ASSAY_SEED is not a seed: %v", err)
+		}
+	}
+	t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { killPlanes(t, seed, kills) })
+}
+
+func killPlanes(t *testing.T, seed uint64, kills int) {
 	u := New(t)
 	u.Up()
 	c := crash{User: u, random: rand.New(rand.NewPCG(seed, 0))}

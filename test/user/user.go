@@ -26,18 +26,34 @@ type User struct {
 // Within bounds every command and every wait: the machines of CI are slow and shared.
 const Within = 5 * time.Minute
 
-// New makes a home folder. The environment variable ASSAY_BIN names the folder of the programs. At the end of the test
-// no process with this home folder may be left.
+// New makes a home folder, with the user's temporary folder in it. The environment variable ASSAY_BIN names the folder of
+// the programs. At the end of the test no process with this home folder may be left, and nothing of assay's in the
+// temporary one.
 func New(t testing.TB) *User {
 	t.Helper()
 	if os.Getenv("ASSAY_BIN") == "" {
 		t.Fatal("ASSAY_BIN is not set: run make e2e")
 	}
-	home := t.TempDir()
-	u := &User{t: t, home: home, env: []string{
-		"HOME=" + home, "XDG_STATE_HOME=" + filepath.Join(home, "state"), "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "TERM=dumb",
-	}}
+	home, err := os.MkdirTemp("", "user-*") //nolint:usetesting // the name of a test is too long for the paths of sockets
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
+		if err := os.RemoveAll(home); err != nil {
+			t.Errorf("the home folder stays: %v", err)
+		}
+	})
+	u := &User{t: t, home: home, env: []string{
+		"HOME=" + home, "XDG_STATE_HOME=" + filepath.Join(home, "state"), "TMPDIR=" + filepath.Join(home, "tmp"),
+		"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "TERM=dumb",
+	}}
+	if err := os.Mkdir(u.Path("tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if left := u.Spools(); len(left) > 0 {
+			t.Errorf("temporary files are left behind: %v", left)
+		}
 		for _, p := range u.Processes() {
 			t.Errorf("a process is left behind: %d %s", p.PID, p.Command)
 			_ = syscall.Kill(p.PID, syscall.SIGKILL) // it would disturb the next test
@@ -49,6 +65,16 @@ func New(t testing.TB) *User {
 // Path is a path below the home folder.
 func (u *User) Path(parts ...string) string {
 	return filepath.Join(append([]string{u.home}, parts...)...)
+}
+
+// Spools are what assay keeps in the temporary folder.
+func (u *User) Spools() []string {
+	u.t.Helper()
+	found, err := filepath.Glob(u.Path("tmp", "assay-*"))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return found
 }
 
 // Write writes a file below the home folder and returns its path.

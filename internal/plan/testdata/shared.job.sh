@@ -73,7 +73,8 @@ if [ "$old" -lt "$attempt" ]; then
 fi
 module load env/release/2024.1 || finish Error 1 "module load "env/release/2024.1" failed; job.log says why"
 
-# The signals may come before the child is there: they are kept and handed on then.
+# The signals may come before the child is there: they are kept and handed on then. Until it has let go of these traps it
+# would lose a signal in them: it says when.
 child='' told=''
 hand_on() {
     told="$told $1" met=1
@@ -81,8 +82,17 @@ hand_on() {
 }
 trap 'hand_on USR1' USR1
 trap 'hand_on TERM' TERM
-"$node" job --dir "$PWD" &
-child=$!
+exec {begun}<> <(:)
+(
+    trap - USR1 TERM
+    echo >&"$begun"
+    exec "$node" job --dir "$PWD" {begun}>&-
+) &
+started=$!
+tries=0
+until read -r -t 1 -u "$begun" || [ $((tries += 1)) -ge 60 ]; do :; done
+exec {begun}>&-
+child=$started
 for signal in $told; do kill -s "$signal" "$child" 2>/dev/null; done
 
 # A signal ends wait early: only a wait that no signal met tells the child's own code. bash remembers it.

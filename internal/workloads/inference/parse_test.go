@@ -19,6 +19,10 @@ import (
 func split(text []byte, sizes ...int) (all []string) {
 	var e events
 	e.reset()
+	return splitWith(&e, text, sizes...)
+}
+
+func splitWith(e *events, text []byte, sizes ...int) (all []string) {
 	for i := 0; len(text) > 0; i++ {
 		n := min(len(text), max(1, sizes[i%len(sizes)]))
 		e.feed(text[:n])
@@ -52,6 +56,38 @@ func TestEvents(t *testing.T) {
 			for size := 1; size <= len(c.in); size++ {
 				if diff := cmp.Diff(c.want, split([]byte(c.in), size)); diff != "" {
 					t.Fatalf("%s, in pieces of %d (-want +got):\n%s", c.reason, size, diff)
+				}
+			}
+		})
+	}
+}
+
+// Without a limit a server that never ends a line would fill the memory.
+func TestLongEvents(t *testing.T) {
+	line := func(n int) string { return "data: " + strings.Repeat("x", n-len("data: ")) }
+	half := line(longestEvent/2+10) + "\n"
+	for name, c := range map[string]struct {
+		reason, in string
+		events     int
+		long       bool
+	}{
+		"longest":         {"up to the limit it is an event", line(longestEvent) + "\n\n", 1, false},
+		"line":            {"one more byte is too many", "data: a\n\n" + line(longestEvent+1) + "\n\ndata: b\n\n", 1, true},
+		"no end":          {"the end of the line is not waited for", line(longestEvent + 1), 0, true},
+		"comment":         {"whatever the line is", ": " + strings.Repeat("x", longestEvent), 0, true},
+		"many lines":      {"the lines of an event count together", half + half + "\n", 0, true},
+		"many events":     {"those of two do not", half + "\n" + half + "\n", 2, false},
+		"cut, many lines": {"what is too long is no rest either", half + strings.TrimRight(half, "\n"), 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, size := range []int{len(c.in), 64 << 10, 1000} {
+				var e events
+				e.reset()
+				if got := len(splitWith(&e, []byte(c.in), size)); got != c.events || e.long != c.long {
+					t.Errorf("%s, in pieces of %d: %d events, too long %t; want %d, %t", c.reason, size, got, e.long, c.events, c.long)
+				}
+				if most := max(cap(e.line), cap(e.data)); most > 3*longestEvent/2 {
+					t.Errorf("%s, in pieces of %d: %d KiB are kept", c.reason, size, most>>10)
 				}
 			}
 		})

@@ -1,8 +1,10 @@
 package inference
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -182,6 +184,41 @@ func TestRetryHasItsOwnID(t *testing.T) {
 			t.Errorf("%d connections, want 1: a refusal that was read to its end keeps it", s.dials)
 		}
 	})
+}
+
+// A server that does not even read fails by the limit that comes first.
+func TestWriteThatBlocks(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason       string
+		first, total time.Duration
+		want         load.Kind
+		after        time.Duration
+	}{
+		"first": {"the first token cannot come in time any more", 3 * time.Second, 30 * time.Second, load.TimeoutFirst, 3 * time.Second},
+		"total": {"nor can the whole answer", 0, 30 * time.Second, load.TimeoutTotal, 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &script{t: t}
+				clock := load.NewTimerClock()
+				began := clock.Now()
+				o := options(s, clock, 1)
+				o.TimeoutFirst, o.TimeoutTotal = c.first, c.total
+				o.Dial = func(context.Context, string, string) (net.Conn, error) {
+					client, server := net.Pipe()
+					t.Cleanup(func() { _ = server.Close() })
+					return client, nil
+				}
+				out := once(t, o)
+				if len(out.Errors) != 1 || out.Errors[0].Kind != string(c.want) {
+					t.Errorf("%s: errors %v, want %s", c.reason, out.Errors, c.want)
+				}
+				if got := time.Duration(clock.Now() - began); got != c.after {
+					t.Errorf("%s: failed after %v, want %v", c.reason, got, c.after)
+				}
+			})
+		})
+	}
 }
 
 // The end of the run's context ends what is in flight at once.

@@ -10,12 +10,16 @@ type events struct {
 	data []byte // the data of the event so far
 	any  bool   // the event has data
 	cr   bool   // the last line ended in CR, so that a LF now belongs to it
+	long bool   // a line, or the data of an event, passed longestEvent: nothing more is read
 }
+
+// longestEvent is far more than any server puts into an event: whoever sends more without an end would fill the memory.
+const longestEvent = 1 << 20
 
 // reset forgets the stream before.
 func (e *events) reset() {
 	e.in, e.line, e.data = nil, e.line[:0], e.data[:0]
-	e.any, e.cr = false, false
+	e.any, e.cr, e.long = false, false, false
 }
 
 // feed gives the next piece; the one before must have been read to its end by next.
@@ -26,7 +30,7 @@ func (e *events) next() (data []byte, found bool) {
 	if !e.any {
 		e.data = e.data[:0]
 	}
-	for len(e.in) > 0 {
+	for len(e.in) > 0 && !e.long {
 		if e.cr && e.in[0] == '\n' {
 			e.in, e.cr = e.in[1:], false
 			continue
@@ -37,6 +41,13 @@ func (e *events) next() (data []byte, found bool) {
 			end = bytes.IndexByte(e.in, '\r')
 		} else if cr >= 0 {
 			end = cr
+		}
+		length := end
+		if end < 0 {
+			length = len(e.in)
+		}
+		if e.long = len(e.line)+length > longestEvent; e.long {
+			return nil, false
 		}
 		if end < 0 {
 			e.line = append(e.line, e.in...)
@@ -69,6 +80,9 @@ func (e *events) take(line []byte) bool {
 		return false
 	}
 	value = bytes.TrimPrefix(bytes.TrimPrefix(value, []byte(":")), []byte(" "))
+	if e.long = len(e.data)+len(value) >= longestEvent; e.long {
+		return false
+	}
 	if e.any {
 		e.data = append(e.data, '\n')
 	}
@@ -79,11 +93,11 @@ func (e *events) take(line []byte) bool {
 
 // rest is the data of an event that the end of the stream cut off before its blank line.
 func (e *events) rest() (data []byte, found bool) {
-	if len(e.line) > 0 {
+	if len(e.line) > 0 && !e.long {
 		e.take(e.line)
 		e.line = e.line[:0]
 	}
-	if !e.any {
+	if !e.any || e.long {
 		return nil, false
 	}
 	e.any = false

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"time"
 
@@ -29,6 +30,8 @@ type worker struct {
 const afterDone = time.Second
 
 const sampleBytes = 512
+
+var errLongEvent = fmt.Errorf("an event of the answer is longer than %d KiB", longestEvent>>10)
 
 func newWorker(ctx context.Context, w *Workload) *worker {
 	return &worker{
@@ -136,7 +139,7 @@ func (w *worker) exchange(op *load.Op) outcome {
 // counts and not the error of the write.
 func (w *worker) answerWaits() bool { return w.stream.fill() == nil }
 
-// broken is the outcome of an error of the connection.
+// broken is the outcome of an error of the connection. A write that a deadline ended, ended by the limit that came first.
 func (w *worker) broken(err error, ended load.Kind) outcome {
 	var late timeoutError
 	switch {
@@ -146,6 +149,8 @@ func (w *worker) broken(err error, ended load.Kind) outcome {
 		return outcome{kind: load.StreamError, sample: err.Error()}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return outcome{kind: ended, sample: "the server closed the connection"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return outcome{kind: w.stream.limits.kind(), err: err}
 	}
 	return outcome{kind: load.KindOf(err), err: err}
 }
@@ -204,6 +209,9 @@ func (w *worker) answer(body *body) (outcome, error) {
 				return out, w.finish(body)
 			}
 		}
+		if w.events.long {
+			return outcome{kind: load.StreamError, sample: errLongEvent.Error()}, errLongEvent
+		}
 	}
 }
 
@@ -214,6 +222,9 @@ func (w *worker) cut(err error) (outcome, error) {
 			if out, done := w.event(data); done {
 				return out, nil
 			}
+		}
+		if w.events.long {
+			return outcome{kind: load.StreamError, sample: errLongEvent.Error()}, errLongEvent
 		}
 		return outcome{kind: load.Truncated, sample: "the answer ended without [DONE]"}, nil
 	}

@@ -1,0 +1,63 @@
+package node
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"assay.bench/internal/rundir"
+)
+
+// What was kept of a repeat goes to the run directory as long as the repeat is open, and never after it.
+func TestKeptResults(t *testing.T) {
+	temp := t.TempDir()
+	j := &job{dir: t.TempDir(), plan: &rundir.Plan{Key: "k"}}
+	w := &World{TempDir: temp}
+	dir := rundir.Rank(j.dir, "load", 0)
+	if err := os.MkdirAll(filepath.Join(dir, rundir.SamplesDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openSpool(w, j, "load", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	shared := func(repeat int, want string) {
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join(rundir.Repeat(dir, repeat), rundir.ResultFile))
+		if string(b) != want || (err != nil) != (want == "") {
+			t.Errorf("repeat %d: the run directory holds %q, %v; want %q", repeat, b, err, want)
+		}
+	}
+	must(s.keep(1, []byte("1a")))
+	shared(1, "")
+	must(s.share())
+	shared(1, "1a")
+	must(s.keep(1, []byte("1b")))
+	must(s.share())
+	shared(1, "1b")
+
+	must(writeResult(rundir.Repeat(dir, 1), []byte("whole")))
+	must(writeExit(rundir.Repeat(dir, 1), &ending{reason: rundir.ExitReasonEnded}, time.Now()))
+	must(s.keep(2, []byte("2a")))
+	must(s.share())
+	shared(1, "whole")
+	shared(2, "2a")
+	must(s.drop(2))
+	must(writeResult(rundir.Repeat(dir, 2), []byte("whole too"))) // it was killed before it could close the repeat
+	must(s.keep(3, []byte("3a")))
+	must(rescue(w, j, "load", 0))
+	shared(1, "whole")
+	shared(2, "whole too")
+	shared(3, "3a")
+	if entries, err := os.ReadDir(temp); err != nil || len(entries) > 0 {
+		t.Errorf("the node's disk holds %v, %v", entries, err)
+	}
+	must(rescue(w, j, "load", 0)) // there is nothing any more
+}
