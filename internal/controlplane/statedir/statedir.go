@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -77,27 +79,51 @@ type holder struct {
 	Since time.Time `json:"since"`
 }
 
-// Lock takes the state folder for this process, or returns *InUseError at once. The kernel lets go of it when the file is closed or the process ends,
-// however it ends; so the file must stay reachable, or the garbage collector closes it.
+// endsWithin is how long the last threads of a killed process may hold a lock while the process itself counts as dead.
+const endsWithin = 5 * time.Second
+
+// Lock takes the state folder for this process, or returns *InUseError: at once, unless the process that has it is on its
+// way out. The kernel lets go of it when the file is closed or the process ends, however it ends; so the file must stay
+// reachable, or the garbage collector closes it.
 func Lock(dir string, now time.Time) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		defer f.Close()
-		return nil, readHolder(f, dir)
-	}
-	if err != nil {
+	if err := flock(f, dir); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("state folder %s: its file system has no locks (%w); use a folder on local disk", dir, err)
+		return nil, err
 	}
 	if err := writeHolder(f, now); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("state folder %s: %w", dir, err)
 	}
 	return f, nil
+}
+
+func flock(f *os.File, dir string) error {
+	for end := time.Now().Add(endsWithin); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("state folder %s: its file system has no locks (%w); use a folder on local disk", dir, err)
+		}
+		if who := readHolder(f, dir); !isEnding(who.PID) || time.Now().After(end) {
+			return who
+		}
+	}
+}
+
+// isEnding says that a process is dead or gone, although it may still have threads.
+func isEnding(pid int) bool {
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return pid > 0
+	}
+	_, state, _ := strings.Cut(string(status), "\nState:\t")
+	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
 }
 
 func writeHolder(f *os.File, now time.Time) error {
@@ -116,9 +142,9 @@ func writeHolder(f *os.File, now time.Time) error {
 	return err
 }
 
-func readHolder(f *os.File, dir string) error {
+func readHolder(f *os.File, dir string) *InUseError {
 	var h holder
-	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 4096))
 	if err == nil && json.Unmarshal(text, &h) != nil {
 		h = holder{}
 	}

@@ -1,0 +1,84 @@
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestLockIsHeldByOne(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Lock(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var used *InUseError
+	if _, err := Lock(dir, time.Now()); !errors.As(err, &used) || used.PID != os.Getpid() {
+		t.Fatalf("a second lock: %v, want that process %d has it", err, os.Getpid())
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := Lock(dir, time.Now())
+	if err != nil {
+		t.Fatalf("after the first was closed: %v", err)
+	}
+	second.Close()
+}
+
+// A process that was killed may be dead before its last threads let go of the lock: it is waited for.
+func TestLockOfADeadProcessIsWaitedFor(t *testing.T) {
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	held, err := os.Create(filepath.Join(dir, lockFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(held, `{"pid":%d,"host":"h"}`, ended.Process.Pid)
+	if err := unix.Flock(int(held.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { held.Close() })
+	lock, err := Lock(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+}
+
+func TestIsEnding(t *testing.T) {
+	zombie := exec.Command("true")
+	out, err := zombie.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := zombie.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err == nil { // its end closes the pipe, and nobody waits for it yet
+		t.Fatal("true says something")
+	}
+	for end := time.Now().Add(10 * time.Second); !isEnding(zombie.Process.Pid) && time.Now().Before(end); {
+	}
+	if !isEnding(zombie.Process.Pid) {
+		t.Error("a zombie counts as alive")
+	}
+	if err := zombie.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if !isEnding(zombie.Process.Pid) {
+		t.Error("a process that is gone counts as alive")
+	}
+	if isEnding(os.Getpid()) || isEnding(0) {
+		t.Error("this process, or one that is not known, counts as dead")
+	}
+}
