@@ -74,5 +74,9 @@ func attach(ctx context.Context, o *OS, root, digits string) error {
 		names: folder.Info.Benchmarks, progress: newProgress(o), signals: signals,
 	}
 	s.progress.sayf("assay: attached to %s", folder.Short())
+	if folder.Info.Collected { // the last attempt could not end what it had started
+		s.progress.sayf("assay: the results are in %s already", folder.Info.Output)
+		return s.clean(ctx)
+	}
 	return s.finish(ctx)
 }

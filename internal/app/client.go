@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -24,26 +25,46 @@ func newClient(config *rest.Config) (client.Client, error) {
 	return c, nil
 }
 
-// userConfig is the cluster of KUBECONFIG, else the standing control plane.
+// clusterWords say in a help text what userConfig does.
+const clusterWords = `It talks to the cluster of KUBECONFIG, else to the standing control plane of assay up, else to the cluster of the pod that
+it runs in, else to that of ~/.kube/config.`
+
+// userConfig is the cluster that the user means. What they name by a variable goes first, then what they started on this
+// machine: a pod may be a CI job, and the file that kubectl always reads is often another cluster's.
 func userConfig(o *OS) (*rest.Config, error) {
-	path := o.Env("KUBECONFIG")
-	if path == "" {
-		root, err := state.Root(o.Env, o.Home, o.UID)
-		if err != nil {
-			return nil, err
-		}
-		folder, found, err := state.Standing(root, defaultContext)
-		if err != nil {
-			return nil, err
-		}
-		if !found || !folder.Running() {
-			return nil, usage(fmt.Errorf("KUBECONFIG is not set and no control plane is up: start one with assay up"))
-		}
-		path = folder.Kubeconfig()
+	if paths := o.Env("KUBECONFIG"); paths != "" {
+		return fileConfig("KUBECONFIG="+paths, filepath.SplitList(paths)...)
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", path)
+	pod := o.Env("KUBERNETES_SERVICE_HOST") != ""
+	path, err := standingKubeconfig(o)
+	switch {
+	case path != "":
+		return fileConfig(path, path)
+	case pod: // one without a home folder has no state either
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, usage(fmt.Errorf("no cluster: this is a pod, and its service account cannot be used: %w: give it one, or set KUBECONFIG", err))
+		}
+		return config, nil
+	case err != nil:
+		return nil, err
+	}
+	if path = filepath.Join(o.Home, ".kube", "config"); !fileExists(path) {
+		return nil, usage(fmt.Errorf("KUBECONFIG is not set and no control plane is up: start one with assay up"))
+	}
+	return fileConfig(path, path)
+}
+
+// fileConfig joins kubeconfigs as kubectl does; those that do not exist are left out.
+func fileConfig(what string, paths ...string) (*rest.Config, error) {
+	rules := &clientcmd.ClientConfigLoadingRules{Precedence: paths}
+	merged, err := rules.Load()
 	if err != nil {
-		return nil, usage(fmt.Errorf("kubeconfig: %w", err))
+		return nil, usage(fmt.Errorf("%s: %w", what, err))
+	}
+	config, err := clientcmd.NewDefaultClientConfig(*merged, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, usage(fmt.Errorf("%s: %w: name a kubeconfig with a current context", what, err))
 	}
 	return config, nil
 }

@@ -23,6 +23,7 @@ type managerOptions struct {
 	// metrics and probes are addresses to listen on; "0" for none.
 	metrics, probes string
 	leaderElection  bool
+	leaseNamespace  string
 	log             logr.Logger
 }
 
@@ -42,6 +43,7 @@ func newManager(o *OS, config *rest.Config, opts managerOptions) (manager.Manage
 			Metrics:                server.Options{BindAddress: opts.metrics},
 			HealthProbeBindAddress: opts.probes,
 			LeaderElection:         opts.leaderElection, LeaderElectionID: "assay.assay.bench", LeaderElectionReleaseOnCancel: true,
+			LeaderElectionNamespace: opts.leaseNamespace,
 			GracefulShutdownTimeout: &grace,
 		},
 	})

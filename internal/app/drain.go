@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,10 +18,12 @@ func newDrain(o *OS) *cobra.Command {
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "drain",
-		Short: "Delete all benchmarks and wait until their jobs are gone",
-		Long: `drain deletes every Benchmark, Service, LoadClient and SlurmJob, in all namespaces, and waits until they and
-their jobs are gone. Run it before the operator or its resource definitions are removed. Results stay.
-It talks to the cluster of KUBECONFIG, else to the standing control plane of assay up.`,
+		Short: "Delete all benchmarks and Sites, and wait until their jobs are gone",
+		Long: `drain deletes every Benchmark, LoadClient, Service and SlurmJob, in all namespaces, waits until they and their jobs
+are gone, and then does the same with every Site. Run it while the operator runs, before that or its resource definitions
+are removed: a Site that nobody lets go of keeps them from being deleted. Results stay.
+` + clusterWords + `
+On the standing control plane the next assay up makes the Site local again; assay down --drain keeps all Sites.`,
 		Example: "  assay drain --timeout 5m",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -28,72 +31,87 @@ It talks to the cluster of KUBECONFIG, else to the standing control plane of ass
 			if err != nil {
 				return err
 			}
-			return drainAll(c.Context(), o, cl, timeout)
+			return drainAll(c.Context(), o, cl, drainKinds(), timeout)
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
 	return c
 }
 
-// drainable are the kinds that hold jobs, those that make others first.
-func drainable() []client.ObjectList {
-	return []client.ObjectList{
-		&v1alpha1.BenchmarkList{}, &v1alpha1.LoadClientList{}, &v1alpha1.ServiceList{}, &v1alpha1.SlurmJobList{},
-	}
-}
-
-// drainAll deletes our objects and waits until they are gone. Benchmarks go first, and take what is theirs with them.
-func drainAll(ctx context.Context, o *OS, c client.Client, within time.Duration) error {
+// drainAll deletes all objects of some kinds and waits until they are gone.
+func drainAll(ctx context.Context, o *OS, c client.Client, kinds []client.ObjectList, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	for _, list := range drainable() {
-		if err := deleteAll(ctx, c, list); err != nil {
-			return err
-		}
-		for {
-			left, err := names(ctx, c, list)
-			if err != nil {
-				return err
-			}
-			if len(left) == 0 {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("after %s these are not gone: %v; their jobs have not ended, see assay jobs", within, left)
-			case <-time.After(lookEvery / 2):
-			}
-		}
+	if err := removeAll(ctx, c, kinds, func(client.Object) bool { return true }); err != nil {
+		return err
 	}
 	fmt.Fprintln(o.Stderr, "assay: drained: no benchmark, service, client or job is left")
 	return nil
 }
 
-func deleteAll(ctx context.Context, c client.Client, list client.ObjectList) error {
-	objects, err := items(ctx, c, list)
-	if err != nil {
-		return err
+// runKinds are the kinds that hold jobs, those that make others first.
+func runKinds() []client.ObjectList {
+	return []client.ObjectList{
+		&v1alpha1.BenchmarkList{}, &v1alpha1.LoadClientList{}, &v1alpha1.ServiceList{}, &v1alpha1.SlurmJobList{},
 	}
+}
+
+// drainKinds are all that something of ours keeps: a Site last, for a job needs its own to end.
+func drainKinds() []client.ObjectList { return append(runKinds(), &v1alpha1.SiteList{}) }
+
+// removeAll deletes the objects that are wanted, kind by kind, and waits until those of each are gone: those that make
+// others take what is theirs with them. ctx bounds the wait.
+func removeAll(ctx context.Context, c client.Client, kinds []client.ObjectList, wanted func(client.Object) bool) error {
+	begin := time.Now()
+	for _, list := range kinds {
+		var left []client.Object
+		for {
+			seen, err := items(ctx, c, list, wanted)
+			if err == nil {
+				if left = seen; len(left) == 0 {
+					break
+				}
+				err = deleteAll(ctx, c, left)
+			}
+			if err != nil && ctx.Err() == nil {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("after %s these are not gone: %v; their jobs have not ended, see assay jobs", time.Since(begin).Round(time.Second), names(left))
+			case <-time.After(lookEvery / 5):
+			}
+		}
+	}
+	return nil
+}
+
+// deleteAll deletes the objects that were seen, and no other that has one of their names since.
+func deleteAll(ctx context.Context, c client.Client, objects []client.Object) error {
 	var errs []error
-	for _, object := range objects {
-		errs = append(errs, client.IgnoreNotFound(c.Delete(ctx, object)))
+	for _, o := range objects {
+		if !o.GetDeletionTimestamp().IsZero() {
+			continue
+		}
+		uid := o.GetUID()
+		err := c.Delete(ctx, o, client.Preconditions{UID: &uid})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			errs = append(errs, fmt.Errorf("delete %s/%s: %w", o.GetNamespace(), o.GetName(), err))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-func names(ctx context.Context, c client.Client, list client.ObjectList) ([]string, error) {
-	objects, err := items(ctx, c, list)
-	if err != nil {
-		return nil, err
-	}
+func names(objects []client.Object) []string {
 	var out []string
-	for _, object := range objects {
-		out = append(out, object.GetNamespace()+"/"+object.GetName())
+	for _, o := range objects {
+		out = append(out, o.GetNamespace()+"/"+o.GetName())
 	}
-	return out, nil
+	return out
 }
 
-func items(ctx context.Context, c client.Client, list client.ObjectList) ([]client.Object, error) {
+// items lists the objects of a kind that are wanted.
+func items(ctx context.Context, c client.Client, list client.ObjectList, wanted func(client.Object) bool) ([]client.Object, error) {
 	if err := c.List(ctx, list); err != nil {
 		return nil, fmt.Errorf("list what is left: %w", err)
 	}
@@ -103,7 +121,7 @@ func items(ctx context.Context, c client.Client, list client.ObjectList) ([]clie
 	}
 	var out []client.Object
 	for _, object := range objects {
-		if o, ok := object.(client.Object); ok {
+		if o, ok := object.(client.Object); ok && wanted(o) {
 			out = append(out, o)
 		}
 	}

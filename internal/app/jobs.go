@@ -18,7 +18,8 @@ func newJobs(o *OS) *cobra.Command {
 		Use:   "jobs",
 		Short: "List the jobs of every control plane of this user, alive or dead",
 		Long: `jobs lists what runs on this machine for every control plane of this user. A control plane whose process is
-gone is dead; its jobs end by themselves, and assay attach or assay up takes them up again.`,
+gone is dead; its jobs end by themselves, and assay attach or assay up takes them up again. Of a dead one, a job that has
+not begun begins only then.`,
 		Example: "  assay jobs --all",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -67,16 +68,9 @@ func planeWords(f state.Folder) string {
 	return words + ", dead"
 }
 
-// localJobs reads the records of a control plane's local jobs, whether or not it lives.
+// localJobs reads the records of a control plane's local jobs, whether or not it lives. It starts none of those that wait.
 func localJobs(ctx context.Context, f state.Folder) ([]slurmbridge.Job, error) {
-	if !fileExists(f.Jobs()) {
-		return nil, nil
-	}
-	host, err := local.Open(local.Options{StateDir: f.Jobs(), Origin: f.Info.Origin})
-	if err != nil {
-		return nil, fmt.Errorf("jobs of %s: %w", f.Short(), err)
-	}
-	jobs, err := host.List(ctx)
+	jobs, err := local.Look(ctx, local.Options{StateDir: f.Jobs(), Origin: f.Info.Origin})
 	if err != nil {
 		return nil, fmt.Errorf("jobs of %s: %w", f.Short(), err)
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,7 +35,8 @@ func newLogs(o *OS) *cobra.Command {
 		Use:   "logs BENCHMARK [COMPONENT]",
 		Short: "Print the log of a component of a benchmark's run",
 		Long: `logs prints what a service or a client of the newest run wrote; without COMPONENT the log of the batch job.
-The last line on standard error is the offset at which the next call goes on.`,
+The last line on standard error is the offset at which the next call goes on.
+` + clusterWords,
 		Example: `  assay logs quickstart sim
   assay logs quickstart loadgen --rank 1 --follow
   assay logs quickstart sim --offset 4096`,
@@ -47,7 +50,7 @@ The last line on standard error is the offset at which the next call goes on.`,
 		},
 	}
 	c.Flags().StringVarP(&opts.namespace, "namespace", "n", defaultNamespace, "namespace of the benchmark")
-	c.Flags().StringVar(&opts.origin, "origin", "", "first digits of a running assay run's control plane; without it KUBECONFIG, else assay up")
+	c.Flags().StringVar(&opts.origin, "origin", "", "first digits of a running assay run's control plane")
 	c.Flags().IntVar(&opts.rank, "rank", 0, "instance of the component")
 	c.Flags().Int64Var(&opts.offset, "offset", 0, "begin at this byte")
 	c.Flags().BoolVarP(&opts.follow, "follow", "f", false, "go on until the benchmark is complete or a signal comes")
@@ -91,8 +94,12 @@ func logPath(ctx context.Context, c client.Client, opts logsOptions) (string, er
 	if err := c.List(ctx, &jobs, client.InNamespace(opts.namespace), client.MatchingLabels{v1alpha1.LabelBenchmark: opts.benchmark}); err != nil {
 		return "", fmt.Errorf("look for the jobs of %s: %w", opts.benchmark, err)
 	}
+	// The newest first: names sort r9 after r10.
+	slices.SortFunc(jobs.Items, func(a, b v1alpha1.SlurmJob) int {
+		return cmp.Or(cmp.Compare(b.Spec.Run.FirstRepeat, a.Spec.Run.FirstRepeat), b.CreationTimestamp.Compare(a.CreationTimestamp.Time))
+	})
 	known := []string{}
-	for i := len(jobs.Items) - 1; i >= 0; i-- {
+	for i := range jobs.Items {
 		j := &jobs.Items[i]
 		if j.Status.Directory == "" {
 			continue

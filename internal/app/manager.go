@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type managerFlags struct {
 	allowHost, leaderElect bool
 	metrics, probes        string
 	kubeconfig             string
+	leaseNamespace         string
 }
 
 func newManagerCommand(o *OS) *cobra.Command {
@@ -41,11 +43,18 @@ Sites that run commands on this host are refused with HostAccessRefused, unless 
 	}
 	c.Flags().BoolVar(&flags.allowHost, "allow-host-sites", false, "let Sites run commands on this host; whoever may make a Site may then run anything here")
 	c.Flags().BoolVar(&flags.leaderElect, "leader-elect", false, "be active only while holding the lease")
+	c.Flags().StringVar(&flags.leaseNamespace, "leader-election-namespace", "", "namespace of the lease (default: that of the pod, else default)")
 	c.Flags().StringVar(&flags.metrics, "metrics-bind-address", "0", "address of the metrics; 0 for none")
 	c.Flags().StringVar(&flags.probes, "health-probe-bind-address", "0", "address of /healthz and /readyz; 0 for none")
 	c.Flags().StringVar(&flags.kubeconfig, "kubeconfig", "", "kubeconfig of the cluster")
 	return c
 }
+
+// What the manager itself does, beside its controllers: it reads the UID of the cluster, and holds the lease, whose events
+// are still those of the core group.
+// +kubebuilder:rbac:groups="",resources=namespaces,resourceNames=kube-system,verbs=get
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update;patch
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
 func runManager(ctx context.Context, o *OS, flags managerFlags) error {
 	if flags.kubeconfig != "" {
@@ -68,13 +77,14 @@ func runManager(ctx context.Context, o *OS, flags managerFlags) error {
 	if err := c.Get(ctx, types.NamespacedName{Name: "kube-system"}, system); err != nil {
 		return fmt.Errorf("read the namespace kube-system, whose UID names this cluster: %w", err)
 	}
-	root, err := state.Root(o.Env, o.Home, o.UID)
-	if err != nil && flags.allowHost {
+	root, err := hostRoot(o, flags.allowHost)
+	if err != nil {
 		return err
 	}
 	mgr, registry, err := newManager(o, config, managerOptions{
 		origin: string(system.UID), jobsDir: filepath.Join(root, "clusters", string(system.UID), "jobs"),
 		allowHost: flags.allowHost, metrics: flags.metrics, probes: flags.probes, leaderElection: flags.leaderElect, log: log,
+		leaseNamespace: leaseNamespace(flags.leaseNamespace, podNamespace),
 	})
 	if err != nil {
 		return err
@@ -95,4 +105,30 @@ func runManager(ctx context.Context, o *OS, flags managerFlags) error {
 		}
 	}()
 	return mgr.Start(ctx)
+}
+
+// hostRoot is where the records of this host's jobs are. Nobody else may use it, for they are run as this user.
+func hostRoot(o *OS, allowHost bool) (string, error) {
+	if !allowHost {
+		return "", nil
+	}
+	root, err := state.Root(o.Env, o.Home, o.UID)
+	if err != nil {
+		return "", err
+	}
+	return root, state.Prepare(root)
+}
+
+// podNamespace is the file in which a pod finds its namespace.
+const podNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// leaseNamespace is what the user asked for, else the namespace in a pod's file, else the default one.
+func leaseNamespace(asked, file string) string {
+	if asked != "" {
+		return asked
+	}
+	if b, err := os.ReadFile(file); err == nil && len(bytes.TrimSpace(b)) > 0 {
+		return string(bytes.TrimSpace(b))
+	}
+	return defaultNamespace
 }

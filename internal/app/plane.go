@@ -164,18 +164,18 @@ func (p *plane) stop() error {
 	return errors.Join(p.server.Stop(ctx), p.log.Close())
 }
 
-// close ends the control plane and removes its state: nothing is left that needs it.
-func (p *plane) close() error {
+// close ends the control plane and removes its state, unless a job lives that needs it.
+func (p *plane) close(ctx context.Context, o *OS) error {
 	if !p.owned {
 		return nil
 	}
 	if err := p.stop(); err != nil {
 		return err
 	}
-	return p.folder.Remove()
+	return removeState(ctx, o, p.folder)
 }
 
-// ensureLocalSite makes the Site of this machine in every namespace where a benchmark asks for it and the recipe has
+// ensureLocalSite makes the Site of this machine in every namespace where something is to run on it and the recipe has
 // none; without objects in the default namespace.
 func (p *plane) ensureLocalSite(ctx context.Context, objects []recipe.Object) error {
 	for _, namespace := range localNamespaces(objects) {
@@ -197,12 +197,12 @@ func localNamespaces(objects []recipe.Object) []string {
 	var out []string
 	seen := map[string]bool{}
 	for _, o := range objects {
-		bm, err := benchmarkOf(o)
-		if err != nil || bm == nil || string(bm.Spec.Site) != localSite || siteOf(objects, bm) != nil || seen[bm.Namespace] {
+		name, placed := siteName(o)
+		if !placed || name != localSite || siteOf(objects, o) != nil || seen[o.GetNamespace()] {
 			continue
 		}
-		seen[bm.Namespace] = true
-		out = append(out, bm.Namespace)
+		seen[o.GetNamespace()] = true
+		out = append(out, o.GetNamespace())
 	}
 	return out
 }

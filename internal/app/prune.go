@@ -7,20 +7,20 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"assay.bench/internal/app/state"
-	"assay.bench/internal/rundir"
+	"assay.bench/internal/controlplane"
 )
 
 // pruneOptions are the flags of assay prune.
 type pruneOptions struct {
-	olderThan   time.Duration
-	yes, dryRun bool
+	olderThan                time.Duration
+	yes, dryRun, uncollected bool
 }
 
 func newPrune(o *OS) *cobra.Command {
@@ -30,7 +30,8 @@ func newPrune(o *OS) *cobra.Command {
 		Short: "Show what dead control planes and ended runs left behind, ask, and remove it",
 		Long: `prune lists the state of dead control planes of assay run, and the run folders of ended runs of assay up, with
 their sizes, and removes them after asking. It never touches a run whose job may still write, nor a control plane that
-is alive, nor the folder that assay run --output wrote.`,
+is alive, nor the folder that assay run --output wrote. Results that nobody has collected are listed with the command that
+does it, assay attach for a run that was left alone and assay up for the others, and stay unless --uncollected is given.`,
 		Example: "  assay prune --older-than 168h\n  assay prune --yes",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -39,15 +40,9 @@ is alive, nor the folder that assay run --output wrote.`,
 	}
 	c.Flags().DurationVar(&opts.olderThan, "older-than", 0, "only what is older than this, such as 168h")
 	c.Flags().BoolVarP(&opts.yes, "yes", "y", false, "do not ask")
+	c.Flags().BoolVar(&opts.uncollected, "uncollected", false, "also remove runs whose results were not yet collected")
 	c.Flags().BoolVar(&opts.dryRun, "dry-run", false, "only show")
 	return c
-}
-
-// leftover is one folder that may be removed.
-type leftover struct {
-	path, what string
-	size       int64
-	modified   time.Time
 }
 
 func prune(ctx context.Context, o *OS, opts pruneOptions) error {
@@ -61,7 +56,7 @@ func prune(ctx context.Context, o *OS, opts pruneOptions) error {
 	}
 	var list []leftover
 	for _, f := range folders {
-		found, err := leftovers(ctx, f)
+		found, err := leftovers(ctx, f, f.Running())
 		if err != nil {
 			return err
 		}
@@ -71,14 +66,10 @@ func prune(ctx context.Context, o *OS, opts pruneOptions) error {
 			}
 		}
 	}
+	list, total := opts.show(o, list)
 	if len(list) == 0 {
 		fmt.Fprintln(o.Stderr, "assay: nothing to remove")
 		return nil
-	}
-	var total int64
-	for _, l := range list {
-		fmt.Fprintf(o.Stdout, "%8s  %s  %s  (%s)\n", bytesWords(l.size), l.modified.Local().Format("2006-01-02 15:04"), l.path, l.what)
-		total += l.size
 	}
 	if opts.dryRun {
 		return nil
@@ -88,7 +79,61 @@ func prune(ctx context.Context, o *OS, opts pruneOptions) error {
 		return nil
 	}
 	var errs []error
+	for _, f := range folders {
+		errs = append(errs, opts.remove(ctx, o, f, slices.DeleteFunc(slices.Clone(list), func(l leftover) bool { return l.of.Path != f.Path })))
+	}
+	return errors.Join(errs...)
+}
+
+// takes says whether a folder may go: results that nobody has only when that is asked for.
+func (p pruneOptions) takes(l leftover) bool { return l.collect == "" || p.uncollected }
+
+// show prints what is left behind, and returns what of it may go.
+func (p pruneOptions) show(o *OS, list []leftover) (out []leftover, total int64) {
 	for _, l := range list {
+		words := l.what
+		if l.collect != "" {
+			words += ", not yet collected: " + l.collect
+		}
+		fmt.Fprintf(o.Stdout, "%8s  %s  %s  (%s)\n", bytesWords(l.size), l.modified.Local().Format("2006-01-02 15:04"), l.path, words)
+		if p.takes(l) {
+			out = append(out, l)
+			total += l.size
+		}
+	}
+	if kept := len(list) - len(out); kept > 0 {
+		fmt.Fprintf(o.Stderr, "assay: %d of these stay, for their results were not yet collected: run the command that is shown, or give --uncollected to lose them\n", kept)
+	}
+	return out, total
+}
+
+// remove takes the lock of a control plane, so that nobody opens it, looks once more, and removes what may still go. One
+// that was listed while it ran goes on: its controllers never come back to a run that has a result.
+func (p pruneOptions) remove(ctx context.Context, o *OS, f state.Folder, list []leftover) error {
+	if len(list) == 0 {
+		return nil
+	}
+	lock, err := f.Hold(o.Now())
+	_, running := errors.AsType[*controlplane.InUseError](err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // somebody else removed it
+	case running:
+	case err != nil:
+		return err
+	default:
+		defer lock.Close()
+	}
+	again, err := leftovers(ctx, f, running)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range list {
+		if !slices.ContainsFunc(again, func(a leftover) bool { return a.path == l.path && p.takes(a) }) {
+			fmt.Fprintf(o.Stderr, "assay: %s stays: it is in use again\n", l.path)
+			continue
+		}
 		errs = append(errs, os.RemoveAll(l.path))
 	}
 	return errors.Join(errs...)
@@ -100,69 +145,6 @@ func ask(o *OS, question string) bool {
 	line, _ := bufio.NewReader(o.Stdin).ReadString('\n')
 	answer := strings.ToLower(strings.TrimSpace(line))
 	return answer == "y" || answer == "yes"
-}
-
-// leftovers are what may go of one control plane. A live job keeps everything: it may still write.
-func leftovers(ctx context.Context, f state.Folder) ([]leftover, error) {
-	live, err := liveJobs(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case len(live) > 0:
-		return nil, nil
-	case f.Info.Kind == state.KindRun && !f.Running():
-		what := "state of a dead assay run"
-		if len(f.Info.Benchmarks) > 0 {
-			what += " of " + strings.Join(f.Info.Benchmarks, ", ")
-		}
-		return measure(what, f.Path)
-	case f.Info.Kind == state.KindUp:
-		return runFolders(f)
-	}
-	return nil, nil
-}
-
-// runFolders are <work>/<origin>/<namespace>/<owner>/<run> of a standing control plane.
-func runFolders(f state.Folder) ([]leftover, error) {
-	paths, err := filepath.Glob(filepath.Join(f.Work(), f.Info.Origin, "*", "*", "*"))
-	if err != nil {
-		return nil, fmt.Errorf("run folders: %w", err)
-	}
-	var out []leftover
-	for _, p := range paths {
-		if f.Running() && !fileExists(filepath.Join(p, rundir.ResultFile)) {
-			continue // its jobs have ended, and the controllers still read what they wrote
-		}
-		found, err := measure("results of an ended run of assay up "+f.Info.Context, p)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, found...)
-	}
-	return out, nil
-}
-
-func measure(what, path string) ([]leftover, error) {
-	l := leftover{path: path, what: what}
-	err := filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		l.size += info.Size()
-		if info.ModTime().After(l.modified) {
-			l.modified = info.ModTime()
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", path, err)
-	}
-	return []leftover{l}, nil
 }
 
 func bytesWords(n int64) string {

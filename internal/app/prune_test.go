@@ -3,12 +3,16 @@ package app
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"assay.bench/internal/app/state"
 	"assay.bench/slurmbridge"
@@ -78,18 +82,29 @@ func job(t *testing.T, f state.Folder) (end func()) {
 	return end
 }
 
-func TestPruneNeverTouchesALiveJob(t *testing.T) {
-	home := t.TempDir()
-	root := filepath.Join(home, ".local", "state", "assay")
-	f, err := state.Create(root, state.Info{Kind: state.KindRun, Created: time.Now(), Benchmarks: []string{"ns/bm"}})
+// created is a control plane of the person whose home it is.
+func created(t *testing.T, home string, info state.Info) state.Folder {
+	t.Helper()
+	info.Created = time.Now()
+	f, err := state.Create(filepath.Join(home, ".local", "state", "assay"), info)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return f
+}
+
+func TestPruneNeverTouchesALiveJob(t *testing.T) {
+	home := t.TempDir()
+	f := created(t, home, state.Info{Kind: state.KindRun, Benchmarks: []string{"ns/bm"}, Collected: true})
 	end := job(t, f)
+	root := filepath.Dir(f.Path)
 	before := below(t, root)
 	o, said := at(home, "")
-	if err := prune(t.Context(), o, pruneOptions{yes: true}); err != nil {
+	if err := prune(t.Context(), o, pruneOptions{yes: true, uncollected: true}); err != nil {
 		t.Fatal(err)
+	}
+	if err := removeState(t.Context(), o, f); err == nil || !strings.Contains(err.Error(), "1 of its jobs live, the first is L1") {
+		t.Errorf("the state of a job that lives: %v, want that it stays", err)
 	}
 	if got := below(t, root); len(got) < len(before) || !strings.Contains(said.String(), "nothing to remove") {
 		t.Fatalf("a live job may still write, and was pruned: %v\n%s", got, said)
@@ -115,5 +130,150 @@ func TestPruneNeverTouchesALiveJob(t *testing.T) {
 		if gone := !fileExists(f.Path); gone != step.gone || !strings.Contains(said.String(), step.words) {
 			t.Errorf("%s: gone is %t, and it says\n%s", step.reason, gone, said)
 		}
+	}
+}
+
+// ran makes the folder of a run of a standing control plane and returns its path.
+func ran(t *testing.T, f state.Folder, owner string, files map[string]string) string {
+	t.Helper()
+	path := filepath.Join(f.Work(), f.Info.Origin, "default", owner, "g1")
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(path, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// Results that nobody has are only removed by who says so.
+func TestPruneKeepsWhatWasNotCollected(t *testing.T) {
+	home := t.TempDir()
+	detached := created(t, home, state.Info{Kind: state.KindRun, Benchmarks: []string{"ns/bm"}})
+	copied := created(t, home, state.Info{Kind: state.KindRun, Benchmarks: []string{"ns/bm"}, Collected: true})
+	checked := created(t, home, state.Info{Kind: state.KindRun})
+	up := created(t, home, state.Info{Kind: state.KindUp, Context: "lab"})
+	merged := ran(t, up, "merged", map[string]string{"run.json": `{"kind": "Benchmark"}`, "result.json": "{}"})
+	left := ran(t, up, "left", map[string]string{"run.json": `{"kind": "Benchmark"}`})
+	unknown := ran(t, up, "unknown", nil)
+	served := ran(t, up, "service.web", map[string]string{"run.json": `{"kind": "Service"}`})
+
+	there := func() (out []string) {
+		for name, path := range map[string]string{
+			"detached": detached.Path, "copied": copied.Path, "checked": checked.Path, "merged": merged, "left": left, "unknown": unknown, "served": served, "up": up.Path,
+		} {
+			if fileExists(path) {
+				out = append(out, name)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	for _, step := range []struct {
+		opts  pruneOptions
+		words []string
+		want  []string
+	}{
+		{
+			pruneOptions{yes: true},
+			[]string{
+				"of ns/bm, not yet collected: assay attach " + detached.Short() + ")", "assay up lab, not yet collected: assay up --context lab)",
+				"assay: 3 of these stay, for their results were not yet collected", "--uncollected",
+			},
+			[]string{"detached", "left", "unknown", "up"},
+		},
+		{pruneOptions{yes: true}, []string{"nothing to remove"}, []string{"detached", "left", "unknown", "up"}},
+		{pruneOptions{dryRun: true, uncollected: true}, []string{detached.Path}, []string{"detached", "left", "unknown", "up"}},
+		{pruneOptions{yes: true, uncollected: true}, nil, []string{"up"}},
+	} {
+		o, said := at(home, "")
+		if err := prune(t.Context(), o, step.opts); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range step.words {
+			if !strings.Contains(said.String(), w) {
+				t.Errorf("%+v does not say %q:\n%s", step.opts, w, said)
+			}
+		}
+		if diff := cmp.Diff(step.want, there()); diff != "" {
+			t.Errorf("%+v: left (-want +got):\n%s", step.opts, diff)
+		}
+	}
+}
+
+// answering is a person who answers after something happened.
+type answering struct {
+	before func()
+	io.Reader
+}
+
+func (a answering) Read(b []byte) (int, error) {
+	a.before()
+	return a.Reader.Read(b)
+}
+
+// What was listed may be taken up again before the answer comes.
+func TestPruneLooksAgain(t *testing.T) {
+	for reason, meanwhile := range map[string]func(t *testing.T, f state.Folder){
+		"assay attach opened it": func(t *testing.T, f state.Folder) {
+			lock, err := f.Hold(time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = lock.Close() }) // nobody asks any more
+		},
+		"a job of it began": func(t *testing.T, f state.Folder) { job(t, f) },
+	} {
+		t.Run(reason, func(t *testing.T) {
+			home := t.TempDir()
+			f := created(t, home, state.Info{Kind: state.KindRun, Benchmarks: []string{"ns/bm"}, Collected: true})
+			o, said := at(home, "")
+			o.Stdin = answering{sync.OnceFunc(func() { meanwhile(t, f) }), strings.NewReader("y\n")}
+			if err := prune(t.Context(), o, pruneOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if !fileExists(filepath.Join(f.Path, "assay.json")) || !strings.Contains(said.String(), f.Path+" stays: it is in use again") {
+				t.Errorf("it was removed, or nothing was said:\n%s", said)
+			}
+		})
+	}
+}
+
+// Commands that only list start nothing: a job of a dead control plane begins when that is taken up again.
+func TestListingStartsNoJob(t *testing.T) {
+	home := t.TempDir()
+	f := created(t, home, state.Info{Kind: state.KindRun, Benchmarks: []string{"ns/bm"}})
+	host, err := local.Open(local.Options{StateDir: f.Jobs(), Origin: f.Info.Origin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := slurmbridge.NewKey(f.Info.Origin, "00000000-0000-0000-0000-000000000002", 1)
+	script := slurmbridge.Script{Directory: filepath.Join(t.TempDir(), "1"), Node: "/bin/true", Parts: []slurmbridge.Part{{}}}
+	if err := host.Submit(t.Context(), key, script); err != nil {
+		t.Fatal(err)
+	}
+	record := filepath.Join(f.Jobs(), "jobs", "L1")
+	if err := os.WriteFile(filepath.Join(record, "released"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := below(t, record)
+	o, said := at(home, "")
+	root := filepath.Dir(f.Path)
+	for what, list := range map[string]func() error{
+		"jobs":            func() error { return listJobs(t.Context(), o, true) },
+		"prune --dry-run": func() error { return prune(t.Context(), o, pruneOptions{dryRun: true}) },
+		"attach":          func() error { return listRuns(o, root) },
+	} {
+		if err := list(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if !strings.Contains(said.String(), "PENDING") || !strings.Contains(said.String(), "ns/bm") {
+		t.Errorf("they say\n%s", said)
+	}
+	if diff := cmp.Diff(before, below(t, record)); diff != "" {
+		t.Errorf("the job was started (-want +got):\n%s", diff)
 	}
 }

@@ -31,7 +31,8 @@ func newRun(o *OS) *cobra.Command {
 		Use:   "run FILE...",
 		Short: "Apply recipes, show progress, wait, and write results",
 		Long: `run starts a control plane of its own, applies the recipes, shows progress, waits until every benchmark is
-complete, writes the results, and ends everything that it started.
+complete, writes the results, and ends everything that it started: Benchmarks, LoadClients and Services. With
+--context it does so on a standing control plane, and refuses a name that something there has already.
 
 Ctrl-C cancels. When the terminal goes away the run goes on; assay attach finds it again.
 FILE may be - for standard input.`,
@@ -112,7 +113,7 @@ func (r runOptions) outputPath(o *OS, objects []recipe.Object) string {
 	}
 	name := "run"
 	for _, object := range objects {
-		if object.GetKind() == "Benchmark" {
+		if isOurs(object, "Benchmark") {
 			name = object.GetName()
 			break
 		}
@@ -125,16 +126,16 @@ func (r runOptions) outputPath(o *OS, objects []recipe.Object) string {
 func benchmarkNames(objects []recipe.Object) []string {
 	var out []string
 	for _, object := range objects {
-		if object.GetKind() == "Benchmark" && object.GetAPIVersion() == v1alpha1.SchemeGroupVersion.String() {
+		if isOurs(object, "Benchmark") {
 			out = append(out, object.GetNamespace()+"/"+object.GetName())
 		}
 	}
 	return out
 }
 
-// scale notes the time scale on a benchmark.
+// scale notes the time scale on what makes a load.
 func scale(object recipe.Object, by string) {
-	if by == "" || object.GetKind() != "Benchmark" {
+	if by == "" || !isOurs(object, "Benchmark") && !isOurs(object, "LoadClient") {
 		return
 	}
 	annotations := object.GetAnnotations()

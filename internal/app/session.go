@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,11 +27,13 @@ import (
 // session follows the benchmarks of one run from their start to their results. assay run begins one, assay attach
 // takes one up again.
 type session struct {
-	o        *OS
-	plane    *plane
-	output   output
-	format   string
-	names    []string // namespace/name
+	o      *OS
+	plane  *plane
+	output output
+	format string
+	names  []string // namespace/name
+	// made is what the session created, as it was then. On a control plane of its own everything is the session's.
+	made     []client.Object
 	progress *progress
 	// signals that end the session; they are caught before there is anything that a signal would leave behind.
 	signals <-chan os.Signal
@@ -42,9 +47,10 @@ type session struct {
 // lookEvery is the pace at which a session looks at its benchmarks.
 const lookEvery = 500 * time.Millisecond
 
-// begin checks every object and applies all of them, or none.
+// begin checks every object and stores all of them; after an error, what was made is in s.made.
 func (s *session) begin(ctx context.Context, objects []recipe.Object) error {
-	if err := s.plane.accept(ctx, objects); err != nil {
+	var err error
+	if s.made, err = s.plane.accept(ctx, objects); err != nil {
 		return err
 	}
 	if s.plane.owned {
@@ -89,7 +95,7 @@ func (s *session) look(ctx context.Context) (done bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if meta.IsStatusConditionTrue(bm.Status.Conditions, v1alpha1.ConditionComplete) {
+		if s.isComplete(bm) {
 			err := s.save(ctx, name, bm)
 			if errors.Is(err, slurmbridge.ErrNotOpen) { // an attach may find the end before the site was opened again
 				done = false
@@ -113,10 +119,44 @@ func (s *session) look(ctx context.Context) (done bool, err error) {
 	return done, nil
 }
 
+// isComplete says that the run of what this session created has ended; on a standing control plane the conditions may
+// still be those of a run before.
+func (s *session) isComplete(bm *v1alpha1.Benchmark) bool {
+	c := meta.FindStatusCondition(bm.Status.Conditions, v1alpha1.ConditionComplete)
+	if c == nil || c.Status != metav1.ConditionTrue {
+		return false
+	}
+	own := s.own(bm.UID)
+	return own == nil || c.ObservedGeneration >= own.GetGeneration()
+}
+
+// own is what the session created with this UID; nil for nothing, or when that is not known any more.
+func (s *session) own(uid types.UID) client.Object {
+	i := slices.IndexFunc(s.made, func(o client.Object) bool { return o.GetUID() == uid })
+	if i < 0 {
+		return nil
+	}
+	return s.made[i]
+}
+
+// isMine says whether an object is the session's: it created it, or what made it.
+func (s *session) isMine(o client.Object) bool {
+	if s.plane.owned || s.own(o.GetUID()) != nil {
+		return true
+	}
+	owner := metav1.GetControllerOf(o)
+	return owner != nil && s.own(owner.UID) != nil
+}
+
+// benchmark reads one of the session's. One that somebody else made under its name is not found.
 func (s *session) benchmark(ctx context.Context, name string) (*v1alpha1.Benchmark, error) {
 	namespace, short, _ := strings.Cut(name, "/")
 	bm := &v1alpha1.Benchmark{}
-	if err := s.plane.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: short}, bm); err != nil {
+	err := s.plane.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: short}, bm)
+	if err == nil && !s.isMine(bm) {
+		err = apierrors.NewNotFound(v1alpha1.SchemeGroupVersion.WithResource("benchmarks").GroupResource(), short)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("look at %s: %w", name, err)
 	}
 	return bm, nil

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
+	"path/filepath"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -101,13 +100,22 @@ const breakNews = time.Second
 
 // ended ends everything that the session started.
 func (s *session) ended(ctx context.Context) error {
-	if err := errors.Join(s.output.done(), s.clean(ctx)); err != nil {
+	if err := errors.Join(s.collected(), s.clean(ctx)); err != nil {
 		return err
 	}
 	if s.worst == 0 {
 		return nil
 	}
 	return &exitError{code: s.worst}
+}
+
+// collected notes that the results are where they should be: assay prune may take the rest.
+func (s *session) collected() error {
+	if err := s.output.done(); err != nil || !s.plane.owned {
+		return err
+	}
+	s.plane.folder.Info.Collected = true
+	return s.plane.folder.Save()
 }
 
 // interrupted cancels: jobs end, what was measured is kept, and the user hears what was ended.
@@ -139,10 +147,10 @@ func (s *session) cancel(ctx context.Context) error {
 		for name, directory := range directories {
 			if _, err := s.output.save(s.folder(name), directory, nil); err != nil {
 				s.output.discard()
-				return errors.Join(fmt.Errorf("%w: it stays in %s until assay prune", err, directory), s.plane.stop())
+				return errors.Join(fmt.Errorf("%w: it stays in %s until assay prune%s", err, directory, s.wayToSave()), s.plane.stop())
 			}
 		}
-		return s.output.done()
+		return s.collected()
 	})
 }
 
@@ -170,10 +178,18 @@ func (s *session) wayBack() string {
 	return fmt.Sprintf("KUBECONFIG=%s assay kubectl get bm -A", slurmbridge.Quote(s.plane.folder.Kubeconfig()))
 }
 
+// wayToSave is how what was cancelled is written after all.
+func (s *session) wayToSave() string {
+	if !s.plane.owned {
+		return ""
+	}
+	return ": make room for it, then write it with " + s.wayBack()
+}
+
 // exitHangup is what a shell makes of a program that SIGHUP ended.
 const exitHangup = 129
 
-// runningJobs names the jobs of the session's benchmarks; a standing control plane may have others.
+// runningJobs names the session's jobs; a standing control plane may have others.
 func (s *session) runningJobs(ctx context.Context) []string {
 	var list v1alpha1.SlurmJobList
 	if err := s.plane.client.List(ctx, &list); err != nil {
@@ -181,62 +197,67 @@ func (s *session) runningJobs(ctx context.Context) []string {
 	}
 	var out []string
 	for _, j := range list.Items {
-		owner := j.Namespace + "/" + j.Labels[v1alpha1.LabelBenchmark]
-		if slices.Contains(s.names, owner) && j.Status.JobID != "" && !meta.IsStatusConditionTrue(j.Status.Conditions, v1alpha1.ConditionComplete) {
+		if s.isMine(&j) && j.Status.JobID != "" && !meta.IsStatusConditionTrue(j.Status.Conditions, v1alpha1.ConditionComplete) {
 			out = append(out, fmt.Sprintf("%s (%s)", j.Status.JobID, j.Name))
 		}
 	}
 	return out
 }
 
+// directories are the run folders of the benchmarks whose results are not written yet. One that was deleted before that
+// may have left its folder in the state of a control plane of the session's own, which goes with it.
 func (s *session) directories(ctx context.Context) map[string]string {
 	out := map[string]string{}
 	for _, name := range s.names {
 		if _, saved := s.saved[name]; saved {
 			continue
 		}
-		if bm, err := s.benchmark(ctx, name); err == nil && bm.Status.Run != nil {
+		bm, err := s.benchmark(ctx, name)
+		switch {
+		case err == nil && bm.Status.Run != nil:
 			out[name] = bm.Status.Run.Directory
+		case apierrors.IsNotFound(err) && s.plane.owned:
+			left, err := filepath.Glob(filepath.Join(s.plane.folder.Work(), s.plane.folder.Info.Origin, name, "*"))
+			if err == nil && len(left) > 0 {
+				out[name] = left[len(left)-1]
+			}
 		}
 	}
 	return out
 }
 
-// goneWithin is how long deleted benchmarks may take to let go of their jobs.
+// goneWithin is how long deleted objects may take to let go of their jobs, beside what their servers take to stop.
 const goneWithin = 60 * time.Second
 
-// clean deletes the session's benchmarks, waits until their jobs are gone, and ends the control plane with its state.
-// The steps in between run once the jobs are gone.
-func (s *session) clean(ctx context.Context, between ...func() error) error {
-	for _, name := range s.names {
-		namespace, short, _ := strings.Cut(name, "/")
-		bm := &v1alpha1.Benchmark{}
-		bm.Namespace, bm.Name = namespace, short
-		if err := s.plane.client.Delete(ctx, bm); client.IgnoreNotFound(err) != nil {
-			return s.detached(fmt.Errorf("delete %s: %w", name, err))
-		}
+// patience is goneWithin and the longest time that a server may take to stop.
+func patience(ctx context.Context, c client.Client) (time.Duration, error) {
+	var services v1alpha1.ServiceList
+	if err := c.List(ctx, &services); err != nil {
+		return 0, fmt.Errorf("look at the services: %w", err)
 	}
-	deadline := s.o.Now().Add(goneWithin)
-	for _, name := range s.names {
-		for {
-			_, err := s.benchmark(ctx, name)
-			if apierrors.IsNotFound(err) {
-				break
-			}
-			if s.o.Now().After(deadline) {
-				return s.detached(fmt.Errorf("%s is not gone after %s: its jobs have not ended", name, goneWithin))
-			}
-			select {
-			case <-ctx.Done():
-				return s.detached(ctx.Err())
-			case <-time.After(lookEvery / 5):
-			}
-		}
+	longest := time.Duration(0)
+	for i := range services.Items {
+		longest = max(longest, services.Items[i].Spec.StopTimeout.Or(0))
+	}
+	return goneWithin + longest, nil
+}
+
+// clean deletes what the session created, waits until its jobs are gone, and ends the control plane with its state. The
+// steps in between run once the jobs are gone.
+func (s *session) clean(ctx context.Context, between ...func() error) error {
+	wait, err := patience(ctx, s.plane.client)
+	if err != nil {
+		return s.detached(err)
+	}
+	within, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if err := removeAll(within, s.plane.client, runKinds(), s.isMine); err != nil {
+		return s.detached(err)
 	}
 	for _, f := range between {
 		if err := f(); err != nil {
 			return err
 		}
 	}
-	return s.plane.close()
+	return s.plane.close(ctx, s.o)
 }

@@ -16,6 +16,7 @@ import (
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/internal/app/state"
+	"assay.bench/internal/controlplane"
 	"assay.bench/slurmbridge"
 )
 
@@ -42,7 +43,7 @@ assay prune, and runs until assay down. There is one for each --context.`,
 			if foreground {
 				return upForeground(c.Context(), o, root, name)
 			}
-			return upBackground(o, root, name)
+			return upBackground(c.Context(), o, root, name)
 		},
 	}
 	c.Flags().StringVar(&name, "context", defaultContext, "name of the control plane")
@@ -55,12 +56,16 @@ func standing(o *OS, root, name string) (folder state.Folder, made bool, err err
 	return state.EnsureStanding(root, state.Info{Kind: state.KindUp, Context: name, Created: o.Now(), Host: o.Host, PID: o.PID})
 }
 
-// takeBack removes the folder of a control plane that was made and never ran.
-func takeBack(folder state.Folder, made bool) error {
-	if !made || folder.Running() {
+// takeBack removes the folder of a control plane that was made and never ran; somebody else may run it by now.
+func takeBack(ctx context.Context, o *OS, folder state.Folder, made bool) error {
+	if !made {
 		return nil
 	}
-	return folder.Remove()
+	err := removeState(ctx, o, folder)
+	if _, held := errors.AsType[*controlplane.InUseError](err); held {
+		return nil
+	}
+	return err
 }
 
 // readyFile appears in the state folder once controllers run; it holds the process id.
@@ -74,7 +79,7 @@ func upForeground(ctx context.Context, o *OS, root, name string) error {
 	}
 	p, err := openPlane(ctx, o, folder)
 	if err != nil {
-		return errors.Join(err, takeBack(folder, made))
+		return errors.Join(err, takeBack(ctx, o, folder, made))
 	}
 	if err := p.ensureLocalSite(ctx, nil); err != nil {
 		return errors.Join(err, p.stop())
@@ -104,7 +109,7 @@ func printExport(o *OS, folder state.Folder) {
 const startWithin = 2 * time.Minute
 
 // upBackground starts upForeground as a process of its own and waits until it is ready.
-func upBackground(o *OS, root, name string) error {
+func upBackground(ctx context.Context, o *OS, root, name string) error {
 	folder, made, err := standing(o, root, name)
 	if err != nil {
 		return err
@@ -117,7 +122,7 @@ func upBackground(o *OS, root, name string) error {
 		return fmt.Errorf("state folder: %w", err)
 	}
 	if err := startDetached(o, folder, name, ready); err != nil {
-		return errors.Join(err, takeBack(folder, made))
+		return errors.Join(err, takeBack(ctx, o, folder, made))
 	}
 	printExport(o, folder)
 	fmt.Fprintf(o.Stderr, "assay: control plane %q is up; assay down ends it\n", name)
@@ -226,7 +231,11 @@ func endJobs(ctx context.Context, o *OS, folder state.Folder, drain bool) error 
 		return err
 	}
 	if drain {
-		return drainAll(ctx, o, p.client, goneWithin)
+		wait, err := patience(ctx, p.client)
+		if err != nil {
+			return err
+		}
+		return drainAll(ctx, o, p.client, runKinds(), wait)
 	}
 	var jobs v1alpha1.SlurmJobList
 	if err := p.client.List(ctx, &jobs); err != nil {

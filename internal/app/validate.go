@@ -52,7 +52,7 @@ func withThrowaway(ctx context.Context, o *OS, f func(*plane) error) error {
 	if err != nil {
 		return errors.Join(err, folder.Remove())
 	}
-	return errors.Join(f(p), p.close())
+	return errors.Join(f(p), p.close(ctx, o))
 }
 
 // showCosts prints the sum of times and the GPU-hours of each benchmark.

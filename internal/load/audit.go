@@ -269,7 +269,7 @@ func (a *auditor) violations(out Audit, pauseLimit int64) (list []string) {
 		late = fmt.Sprintf("requests waited for maxInFlight for %v: raise it or lower the rate", time.Duration(out.SaturatedFor))
 	}
 	say(out.SendLagP99 > out.SendLagLimit, "send lag p99 %v is above %v: %s",
-		time.Duration(out.SendLagP99), time.Duration(out.SendLagLimit), late)
+		time.Duration(out.SendLagP99).Round(time.Microsecond), time.Duration(out.SendLagLimit).Round(time.Microsecond), late)
 	say(out.RunQueueRatio > out.RunQueueLimit,
 		"threads waited %.1f %% of the window for a CPU, above %.1f %%: give the client more or quieter cores",
 		100*out.RunQueueRatio, 100*out.RunQueueLimit)

@@ -44,7 +44,7 @@ func TestKubectlDrivesABenchmarkOnACluster(t *testing.T) {
 		t.Fatalf("assay manager: exit code %d\n%s", a.Code, a.Stderr)
 	}
 
-	second := u.Start("assay", "manager", "--kubeconfig", manager, "--allow-host-sites")
+	second := u.Start("assay", "manager", "--kubeconfig", manager, "--allow-host-sites", "--leader-elect")
 	for name, kubectl := range kubectls(t) {
 		t.Run(name, func(t *testing.T) { transcript(t, u, kubectl) })
 	}
@@ -52,7 +52,6 @@ func TestKubectlDrivesABenchmarkOnACluster(t *testing.T) {
 		running(t, u)
 		drained(t, u)
 	})
-	u.Must("assay", "kubectl", "delete", "site", "local", "--timeout=60s")
 	second.Signal(syscall.SIGTERM)
 	a := second.Wait()
 	if a.Code != 0 {

@@ -161,7 +161,7 @@ func (o Object) suggest(path string) string {
 	if best := nearest(all[len(all)-1], known); best != "" {
 		return fmt.Sprintf("; did you mean %q?", best)
 	}
-	const few = 12
+	const few = 16
 	if len(known) > 0 && len(known) <= few {
 		return "; the fields there are " + strings.Join(known, ", ")
 	}

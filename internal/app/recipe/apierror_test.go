@@ -60,7 +60,7 @@ func TestExplain(t *testing.T) {
 		},
 		"unknown for apply": {
 			"server-side apply says it in other words", answer("failed to create typed patch object: .spec.wrongs: field not declared in schema"),
-			[]string{"r.yaml:4:1: spec.wrongs: unknown field; the fields there are cleanup, clients, idleTimeout, placement, repeats, run, seed, services, site, slos, suspend, timeout"},
+			[]string{"r.yaml:4:1: spec.wrongs: unknown field; the fields there are barrierLead, cleanup, clients, idleTimeout, placement, repeats, run, seed, services, site, slos, suspend, timeout"},
 		},
 		"type": {
 			"what stands there is quoted, not what type it has",

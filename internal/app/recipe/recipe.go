@@ -52,7 +52,7 @@ const maxObjects = 1000
 func Parse(file string, content []byte) ([]Object, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var out []Object
-	for len(out) < maxObjects {
+	for {
 		var document yaml.Node
 		err := decoder.Decode(&document)
 		if errors.Is(err, io.EOF) {
@@ -63,6 +63,9 @@ func Parse(file string, content []byte) ([]Object, error) {
 		}
 		if len(document.Content) == 0 || isNull(document.Content[0]) {
 			continue
+		}
+		if root := document.Content[0]; len(out) == maxObjects {
+			return nil, &Error{File: file, Line: root.Line, Column: root.Column, Message: fmt.Sprintf("the file holds more than %d objects: put those from here on into another file", maxObjects)}
 		}
 		object, err := newObject(file, document.Content[0])
 		if err != nil {

@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -24,6 +25,7 @@ func TestParse(t *testing.T) {
 		"mark":            {"a byte order mark is no content", "\ufeff" + head, []string{"Benchmark/a"}},
 		"unicode":         {"text may be in any language", head + "spec: {x: 負荷 – Größe}\n", []string{"Benchmark/a"}},
 		"json":            {"JSON is YAML", `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n"}}`, []string{"Namespace/n"}},
+		"a thousand":      {"so many may be in one file", strings.Repeat(head+"---\n", 1000), slices.Repeat([]string{"Benchmark/a"}, 1000)},
 		"somebody else's": {"other kinds go through", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n", []string{"Service/web"}},
 	}
 	for name, tt := range tests {
@@ -69,6 +71,7 @@ func TestParseRefuses(t *testing.T) {
 		"tab":               {"a tab does not indent", head + "spec:\n\ta: 1\n", "r.yaml:5:1: this is not YAML: found character that cannot start any token"},
 		"two colons":        {"a value with a colon needs quotes", head + "spec: a: b\n", "r.yaml:4:1: this is not YAML: mapping values are not allowed in this context"},
 		"first line":        {"an error there has no line of its own", "{", "r.yaml:1:1: this is not YAML: did not find expected node content"},
+		"too many":          {"what comes after the last one would be lost", strings.Repeat(head+"---\n", 1000) + "# the last one\n---\n" + head, "r.yaml:4003:1: the file holds more than 1000 objects: put those from here on into another file"},
 		"nested too deeply": {"depth costs memory", head + "spec: " + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "\n", "r.yaml:4:71: the object is nested too deeply"},
 	}
 	for name, tt := range tests {

@@ -1,27 +1,73 @@
 package state
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"assay.bench/internal/controlplane/statedir"
 )
 
-// Running says whether a process holds the control plane: its lock is taken.
+// Running says whether a process has the control plane: the one that the lock names holds it. It only looks, since to
+// try the lock would be to take it, and be in the way of who wants it. So it may be wrong for an instant, and of a
+// process in another container: what opens or removes a folder takes the lock.
 func (f Folder) Running() bool {
-	file, err := os.OpenFile(filepath.Join(f.Plane(), lockFile), os.O_RDWR, 0)
+	path := filepath.Join(f.Plane(), lockFile)
+	lock, err := os.Stat(path)
 	if err != nil {
 		return false
 	}
-	defer file.Close()
-	// The lock is given back by the close.
-	return errors.Is(unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	var holder struct {
+		PID int `json:"pid"`
+	}
+	return json.Unmarshal(b, &holder) == nil && holder.PID > 0 && locks(holder.PID, lock)
+}
+
+// locks says whether a process has a flock(2) on a file: proc(5) shows it with each open file.
+func locks(pid int, file fs.FileInfo) bool {
+	process := filepath.Join("/proc", strconv.Itoa(pid))
+	entries, err := os.ReadDir(filepath.Join(process, "fd"))
+	if err != nil {
+		return false // it ended, or the pid is somebody else's by now
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		open, err := os.Stat(filepath.Join(process, "fd", e.Name()))
+		if err != nil || !os.SameFile(open, file) {
+			return false
+		}
+		info, err := os.ReadFile(filepath.Join(process, "fdinfo", e.Name()))
+		return err == nil && bytes.Contains(info, []byte("FLOCK"))
+	})
+}
+
+// Hold takes the lock of the control plane, so that nobody opens it until the lock is closed. It returns
+// *statedir.InUseError when a process has it, and fs.ErrNotExist when the folder is gone.
+func (f Folder) Hold(now time.Time) (io.Closer, error) {
+	if err := os.Mkdir(f.Plane(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	if err := statedir.Private(f.Plane()); err != nil {
+		return nil, err
+	}
+	lock, err := statedir.Lock(f.Plane(), now)
+	if err != nil {
+		return nil, err
+	}
+	return lock, nil
 }
 
 // lockFile is the control plane's own lock, below plane/.

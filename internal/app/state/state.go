@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"assay.bench/internal/controlplane/statedir"
 	"assay.bench/slurmbridge"
 )
 
@@ -48,6 +49,8 @@ type Info struct {
 	Output string   `json:"output,omitempty"`
 	// Benchmarks of a run, as namespace/name.
 	Benchmarks []string `json:"benchmarks,omitempty"`
+	// Collected says that the results of a run are whole in Output.
+	Collected bool `json:"collected,omitempty"`
 }
 
 // Folder is the state of one control plane.
@@ -128,7 +131,7 @@ func Create(root string, info Info) (Folder, error) {
 	}
 	info.Origin = hex.EncodeToString(random[:])
 	f := Folder{Path: filepath.Join(root, slurmbridge.Origin8(info.Origin)), Info: info}
-	if err := makeRoot(root); err != nil {
+	if err := Prepare(root); err != nil {
 		return f, err
 	}
 	if err := os.Mkdir(f.Path, 0o700); err != nil {
@@ -153,8 +156,15 @@ func (f Folder) Save() error {
 	return nil
 }
 
-// Open reads the folder of a control plane.
+// Open reads the folder of a control plane. One in a root that others may use is refused.
 func Open(path string) (Folder, error) {
+	if err := private(filepath.Dir(path)); err != nil {
+		return Folder{Path: path}, err
+	}
+	return read(path)
+}
+
+func read(path string) (Folder, error) {
 	f := Folder{Path: path}
 	b, err := os.ReadFile(filepath.Join(path, infoFile))
 	if err != nil {
@@ -169,18 +179,22 @@ func Open(path string) (Folder, error) {
 	return f, nil
 }
 
-// List returns the control planes of a root, the oldest first. A folder that cannot be read is left out.
+// List returns the control planes of a root, the oldest first. A folder that cannot be read is left out; a root that
+// others may use is refused.
 func List(root string) ([]Folder, error) {
-	entries, err := os.ReadDir(root)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(root); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err := private(root); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	var out []Folder
 	for _, e := range entries {
-		if f, err := Open(filepath.Join(root, e.Name())); err == nil {
+		if f, err := read(filepath.Join(root, e.Name())); err == nil {
 			out = append(out, f)
 		}
 	}
@@ -226,7 +240,7 @@ func Standing(root, context string) (f Folder, found bool, err error) {
 // EnsureStanding returns the control plane of assay up with info's context, or makes it. Of two callers at once only one
 // makes it.
 func EnsureStanding(root string, info Info) (f Folder, made bool, err error) {
-	if err := makeRoot(root); err != nil {
+	if err := Prepare(root); err != nil {
 		return Folder{}, false, err
 	}
 	lock, err := os.Open(root) // a folder can be locked as well as a file
@@ -245,9 +259,19 @@ func EnsureStanding(root string, info Info) (f Folder, made bool, err error) {
 	return f, true, err
 }
 
-func makeRoot(root string) error {
+// Prepare makes a root with mode 0700, or checks that an existing one is ours alone.
+func Prepare(root string) error {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w: set XDG_STATE_HOME to a folder on a local disk that you may write to", err)
+	}
+	return private(root)
+}
+
+// private refuses a root that is not ours alone: what stands in it is run as this user, and below /var/tmp anybody may
+// have made it.
+func private(root string) error {
+	if err := statedir.Private(root); err != nil {
+		return fmt.Errorf("%w; or set XDG_STATE_HOME to a folder of your own on a local disk", err)
 	}
 	return nil
 }

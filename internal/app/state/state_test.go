@@ -1,6 +1,8 @@
 package state
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,7 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
+
+	"assay.bench/internal/controlplane/statedir"
 )
 
 func TestRoot(t *testing.T) {
@@ -50,6 +53,16 @@ func TestOnNetwork(t *testing.T) {
 	if onNetwork("/proc/self/no/such/folder") {
 		t.Error("the nearest folder that exists is in /proc, which is no network")
 	}
+}
+
+// ours is a root that nobody else may use.
+func ours(t *testing.T) string {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), "assay")
+	if err := Prepare(root); err != nil {
+		t.Fatal(err)
+	}
+	return root
 }
 
 // create makes a control plane that began some seconds after the first.
@@ -107,7 +120,7 @@ func TestFoldersAreFoundAgain(t *testing.T) {
 }
 
 func TestFindWantsEnoughDigits(t *testing.T) {
-	root := t.TempDir()
+	root := ours(t)
 	for _, origin := range []string{"aabbccdd00", "aabbccee00"} {
 		f := Folder{Path: filepath.Join(root, origin[:8]), Info: Info{Origin: origin}}
 		if err := os.Mkdir(f.Path, 0o700); err != nil {
@@ -128,7 +141,7 @@ func TestFindWantsEnoughDigits(t *testing.T) {
 
 // A folder that cannot be read hides no other, and is not taken for what it is not.
 func TestBrokenFolders(t *testing.T) {
-	root := t.TempDir()
+	root := ours(t)
 	good := create(t, root, 1, Info{Kind: KindRun})
 	for name, text := range map[string]string{
 		"11111111": "",
@@ -184,28 +197,58 @@ func TestEnsureStanding(t *testing.T) {
 	}
 }
 
-// Running asks the kernel: a lock says more than a file that a dead process left.
+// What others may have put into a root would run as this user.
+func TestOthersMayNotUseTheRoot(t *testing.T) {
+	root := ours(t)
+	f := create(t, root, 1, Info{Kind: KindUp, Context: "default"})
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(root, link); err != nil {
+		t.Fatal(err)
+	}
+	open := filepath.Join(t.TempDir(), "open")
+	if err := os.Mkdir(open, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(f.Path, filepath.Join(open, f.Short())); err != nil {
+		t.Fatal(err)
+	}
+	for root, want := range map[string]string{open: "others may use it", link: "use a real folder"} {
+		_, listed := List(root)
+		_, found := Find(root, f.Short())
+		_, _, standing := Standing(root, "default")
+		_, _, ensured := EnsureStanding(root, Info{Kind: KindUp, Context: "default"})
+		_, created := Create(root, Info{Kind: KindRun})
+		_, opened := Open(filepath.Join(root, f.Short()))
+		for what, err := range map[string]error{
+			"List": listed, "Find": found, "Standing": standing, "EnsureStanding": ensured, "Create": created, "Open": opened,
+		} {
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "set XDG_STATE_HOME to a folder of your own") {
+				t.Errorf("%s of a root: error %v, want %q and what to do", what, err, want)
+			}
+		}
+	}
+}
+
+// Running says what the lock says, and a look takes it from nobody.
 func TestRunning(t *testing.T) {
-	f := create(t, t.TempDir(), 1, Info{Kind: KindRun})
+	f := create(t, ours(t), 1, Info{Kind: KindRun})
 	if f.Running() {
 		t.Error("a control plane that never started runs")
 	}
-	if err := os.Mkdir(f.Plane(), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	lock, err := os.Create(filepath.Join(f.Plane(), lockFile))
+	lock, err := f.Hold(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Running() {
-		t.Error("the file alone says nothing")
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	first, second := f.Running(), f.Running()
-	if !first || !second {
+	if first, second := f.Running(), f.Running(); !first || !second {
 		t.Error("the lock is held, and a look does not take it away")
+	}
+	if other, err := f.Hold(time.Now()); err == nil {
+		t.Errorf("two hold it: %v", errors.Join(lock.Close(), other.Close()))
+	} else if _, ok := errors.AsType[*statedir.InUseError](err); !ok {
+		t.Errorf("error %v, want who holds it", err)
 	}
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)
@@ -217,6 +260,67 @@ func TestRunning(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "try again") {
 		t.Errorf("without a process to end: %v", err)
 	}
+	if err := f.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Hold(time.Now()); !errors.Is(err, fs.ErrNotExist) || stated(f.Path) {
+		t.Errorf("to hold what is gone: %v, want that it is gone and stays so", err)
+	}
+}
+
+// Of those who only look, none sees another, and none is in the way of who takes the lock.
+func TestLooksAreInNobodysWay(t *testing.T) {
+	f := create(t, ours(t), 1, Info{Kind: KindRun})
+	lock, err := f.Hold(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const looks = 300
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range looks {
+				if f.Running() {
+					t.Error("a look at what nobody holds says that it runs")
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	done := make(chan struct{})
+	for range 4 {
+		all.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					f.Running()
+				}
+			}
+		})
+	}
+	for range looks {
+		lock, err := f.Hold(time.Now())
+		if err != nil {
+			t.Errorf("a look is in the way: %v", err)
+			break
+		}
+		if err := lock.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	all.Wait()
+}
+
+func stated(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func stat(t *testing.T, path string) os.FileInfo {
@@ -233,8 +337,8 @@ func FuzzOpen(f *testing.F) {
 	for _, seed := range []string{"", "{}", `{"origin":"0123abcd"}`, `{"origin":"0123abcdef","pid":-1}`, `{"origin":["0123abcd"]}`, `{"ORIGIN":"0123abcd"}`} {
 		f.Add([]byte(seed))
 	}
-	path := filepath.Join(f.TempDir(), "0123abcd")
-	if err := os.Mkdir(path, 0o700); err != nil {
+	path := filepath.Join(f.TempDir(), "assay", "0123abcd")
+	if err := os.MkdirAll(path, 0o700); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
