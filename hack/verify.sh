@@ -46,7 +46,7 @@ check() {
   lint) # LINT_FLAGS=--fix repairs what can be repaired
     local flags
     read -r -a flags <<<"${LINT_FLAGS:-}"
-    "$(hack/tools.sh golangci-lint)" run --build-tags "$tier_tags" "${flags[@]}" ./...
+    "$(hack/tools.sh golangci-lint)" run --allow-parallel-runners --build-tags "$tier_tags" "${flags[@]}" ./...
     ;;
   *) die "no check called $1; there are: ${checks[*]}" ;;
   esac

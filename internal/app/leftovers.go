@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -79,8 +78,8 @@ func hasResults(run string) bool {
 	if err != nil {
 		return true
 	}
-	var record rundir.Record
-	return json.Unmarshal(b, &record) != nil || record.Kind != "Service"
+	record, err := rundir.ParseRecord(b)
+	return err != nil || record.Kind != "Service"
 }
 
 // measure adds up the sizes, and finds the newest file.

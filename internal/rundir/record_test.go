@@ -19,8 +19,8 @@ func TestFreeName(t *testing.T) {
 		there map[string]string
 		want  string
 	}{
-		"the first":                                        {both, nil, "g3"},
-		"that of another stays":                            {both, map[string]string{"/g3": others}, "g3-2"},
+		"the first":             {both, nil, "g3"},
+		"that of another stays": {both, map[string]string{"/g3": others}, "g3-2"},
 		"a crash before the job left only the record":      {both, map[string]string{"/g3": mine}, "g3"},
 		"a job was handed in under it":                     {both, map[string]string{"/g3": mine, "/g3/plan": "{}"}, "g3-2"},
 		"a job without a record":                           {both, map[string]string{"/g3/plan": "{}"}, "g3-2"},

@@ -102,7 +102,9 @@ func Lock(dir string, now time.Time) (*os.File, error) {
 }
 
 func flock(f *os.File, dir string) error {
-	for end := time.Now().Add(endsWithin); ; time.Sleep(10 * time.Millisecond) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(endsWithin); ; <-tick.C {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return nil
