@@ -158,7 +158,7 @@ func TestPruneKeepsWhatWasNotCollected(t *testing.T) {
 	merged := ran(t, up, "merged", map[string]string{"run.json": `{"kind": "Benchmark"}`, "result.json": "{}"})
 	left := ran(t, up, "left", map[string]string{"run.json": `{"kind": "Benchmark"}`})
 	unknown := ran(t, up, "unknown", nil)
-	served := ran(t, up, "service.web", map[string]string{"run.json": `{"kind": "Service"}`})
+	served := ran(t, up, "service.web", map[string]string{"run.json": `{"version": 1, "kind": "Service"}`})
 
 	there := func() (out []string) {
 		for name, path := range map[string]string{
