@@ -55,17 +55,11 @@ func nothingInTheWay(p *pass) bool {
 	}
 	p.do(o.Do...)
 	p.out.After = o.After
-	switch o.Kind {
-	case reconcile.Suspended:
-		p.c.Status.Phase = rundir.PhaseWaiting
-		p.cond.Suspended(o.Message)
-	case reconcile.Refused:
-		p.refuse(o.Reason, o.Message)
-	case reconcile.Waits:
-		p.waits(rundir.PhaseWaiting, o.Reason, o.Message)
-	case reconcile.Drains:
-		p.waits(rundir.PhaseDraining, o.Reason, o.Message)
+	p.c.Status.Phase = rundir.PhaseWaiting
+	if o.Kind == reconcile.Drains {
+		p.c.Status.Phase = rundir.PhaseDraining
 	}
+	o.Tell(p.cond)
 	return false
 }
 

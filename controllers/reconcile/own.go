@@ -84,6 +84,18 @@ func (o Own) Obstacle() *Obstacle {
 	return nil
 }
 
+// Tell writes the conditions of an object that has an obstacle before it.
+func (o *Obstacle) Tell(c Conditions) {
+	switch o.Kind {
+	case Suspended:
+		c.Suspended(o.Message)
+	case Refused:
+		c.Stalled(o.Reason, o.Message)
+	case Waits, Drains:
+		c.Progressing(o.Reason, o.Message)
+	}
+}
+
 func (o Own) refused(reason, message string) *Obstacle {
 	return &Obstacle{Kind: Refused, Reason: reason, Message: message}
 }

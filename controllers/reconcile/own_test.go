@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"assay.bench/api/v1alpha1"
@@ -40,5 +41,27 @@ func TestObstacle(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A refusal stalls an object for kstatus; what passes by itself leaves it in progress.
+func TestObstacleTells(t *testing.T) {
+	for kind, want := range map[ObstacleKind]string{
+		Suspended: "",
+		Refused:   v1alpha1.ConditionStalled,
+		Waits:     v1alpha1.ConditionReconciling,
+		Drains:    v1alpha1.ConditionReconciling,
+	} {
+		var list []metav1.Condition
+		c := Conditions{List: &list}
+		(&Obstacle{Kind: kind, Reason: "Because", Message: "why"}).Tell(c)
+		if ready := meta.FindStatusCondition(list, v1alpha1.ConditionReady); ready == nil || ready.Message != "why" {
+			t.Errorf("kind %v: Ready is %+v, want the reason", kind, ready)
+		}
+		for _, other := range []string{v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling, v1alpha1.ConditionReady} {
+			if c.Is(other) != (other == want) {
+				t.Errorf("kind %v: %s is %t", kind, other, c.Is(other))
+			}
+		}
 	}
 }

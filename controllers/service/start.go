@@ -41,24 +41,12 @@ func nothingInTheWay(p *pass) bool {
 	}
 	p.do(o.Do...)
 	p.out.After = o.After
-	switch o.Kind {
-	case reconcile.Suspended:
-		p.s.Status.Phase = rundir.PhaseWaiting
-		p.cond.Suspended(o.Message)
-	case reconcile.Refused:
-		p.refuse(o.Reason, o.Message)
-	case reconcile.Waits:
-		p.waits(rundir.PhaseWaiting, o.Reason, o.Message)
-	case reconcile.Drains:
-		p.waits(rundir.PhaseDraining, o.Reason, o.Message)
-	}
-	return false
-}
-
-// refuse stalls a Service that cannot start.
-func (p *pass) refuse(reason, message string) {
 	p.s.Status.Phase = rundir.PhaseWaiting
-	p.cond.Stalled(reason, message)
+	if o.Kind == reconcile.Drains {
+		p.s.Status.Phase = rundir.PhaseDraining
+	}
+	o.Tell(p.cond)
+	return false
 }
 
 // jobName is the name of the SlurmJob that a run of a Service of its own has.

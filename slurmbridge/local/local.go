@@ -220,8 +220,7 @@ func (h *Host) Cancel(_ context.Context, id string) error {
 	if owner == cancelled {
 		return h.writeEnd(id, ending{State: "CANCELLED"})
 	}
-	// Each look and the runner's watch repeat the signal while this mark is there: bash loses one that comes just before
-	// it waits.
+	// The runner's watch repeats the signal while this mark is there: bash loses one that comes just before it waits.
 	marked := writeWhole(h.path(id, "cancel"), nil)
 	if p, ok := parseProcess(owner); ok && p.alive(h.boot) {
 		return p.signalTerm() // also where the disk is full

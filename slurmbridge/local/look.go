@@ -71,9 +71,6 @@ func (h *Host) state(id string, rec record) (slurmbridge.Job, error) {
 	runner, ok := parseProcess(owner)
 	if ok && runner.alive(h.boot) {
 		j.State, j.Phase, j.Reason = "RUNNING", slurmbridge.Running, "Running"
-		if exists(h.path(id, "cancel")) && !h.onlyLooks {
-			return j, runner.signalTerm()
-		}
 		return j, nil
 	}
 	return h.withoutRunner(id, rec, j, owner, ok && runner.boot == h.boot)

@@ -142,10 +142,8 @@ spec:
 
 func valueOf(t *testing.T, c results.ClientResult, metric, statistic string) float64 {
 	t.Helper()
-	for _, v := range c.Values {
-		if v.Metric == metric && v.Statistic == statistic && v.Value != nil {
-			return *v.Value
-		}
+	if v := results.Find(c.Values, metric, statistic); v != nil && v.Value != nil {
+		return *v.Value
 	}
 	t.Fatalf("client %s has no %s(%s)", c.Name, statistic, metric)
 	return 0

@@ -3,13 +3,14 @@
 package bench
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"assay.bench/test/user"
 )
 
 // tick is the unit of processor time in /proc, proc(5): USER_HZ is 100 on every architecture that we build for.
@@ -18,12 +19,10 @@ const tick = 10 * time.Millisecond
 // cpuTime is what a process has used of all cores.
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
+	fields := user.Stat(pid)
+	if len(fields) < 13 {
+		t.Fatalf("process %d is gone", pid)
 	}
-	// The name of the program, the second field, may hold anything; the fields after it begin with the third.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	return time.Duration(number(t, fields[11])+number(t, fields[12])) * tick
 }
 

@@ -224,10 +224,8 @@ func quantile(values []time.Duration, q float64) time.Duration {
 
 // reportedMedian is the p50 of a metric in the result; a length beyond every limit when it has none.
 func reportedMedian(r results.Result, metric string) time.Duration {
-	for _, v := range r.Clients[0].Values {
-		if v.Metric == metric && v.Statistic == "p50" && v.Value != nil {
-			return time.Duration(*v.Value * float64(time.Second))
-		}
+	if v := results.Find(r.Clients[0].Values, metric, "p50"); v != nil && v.Value != nil {
+		return time.Duration(*v.Value * float64(time.Second))
 	}
 	return time.Hour
 }

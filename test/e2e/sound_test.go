@@ -59,10 +59,8 @@ func asksLittle(t *testing.T, u *user.User, quickstart results.Result) {
 
 func tokenRate(t *testing.T, r results.Result) float64 {
 	t.Helper()
-	for _, v := range r.Clients[0].Values {
-		if v.Metric == "output_token_throughput" && v.Value != nil {
-			return *v.Value
-		}
+	if v := results.Find(r.Clients[0].Values, "output_token_throughput", "value"); v != nil && v.Value != nil {
+		return *v.Value
 	}
 	t.Fatal("the result has no output_token_throughput")
 	return 0

@@ -2,6 +2,7 @@ package user
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -24,13 +25,7 @@ func (p Process) Lives() bool {
 
 // ProcessOf returns the living process with a pid.
 func ProcessOf(pid int) (Process, bool) {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
-	if err != nil {
-		return Process{}, false
-	}
-	// proc(5): the name of the program, the second field, may hold anything; the fields after it begin with the state.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	fields := Stat(pid)
 	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
 		return Process{}, false
 	}
@@ -38,11 +33,21 @@ func ProcessOf(pid int) (Process, bool) {
 	if err != nil {
 		return Process{}, false
 	}
-	command, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil || len(command) == 0 {
 		return Process{}, false // it ended meanwhile
 	}
 	return Process{PID: pid, Start: start, Command: strings.TrimSpace(strings.ReplaceAll(string(command), "\x00", " "))}, true
+}
+
+// Stat is what the kernel counts of a process, /proc/PID/stat from its third field, the state, on; nil when there is none.
+func Stat(pid int) []string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	// proc(5): the name of the program, the second field, may hold anything.
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
 
 // Processes lists what runs with this user's home folder in its environment.

@@ -1,15 +1,12 @@
 package state
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,41 +15,8 @@ import (
 	"assay.bench/internal/controlplane/statedir"
 )
 
-// Running says whether a process has the control plane: the one that the lock names holds it. It only looks, since to
-// try the lock would be to take it, and be in the way of who wants it. So it may be wrong for an instant, and of a
-// process in another container: what opens or removes a folder takes the lock.
-func (f Folder) Running() bool {
-	path := filepath.Join(f.Plane(), lockFile)
-	lock, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return false
-	}
-	var holder struct {
-		PID int `json:"pid"`
-	}
-	return json.Unmarshal(b, &holder) == nil && holder.PID > 0 && locks(holder.PID, lock)
-}
-
-// locks says whether a process has a flock(2) on a file: proc(5) shows it with each open file.
-func locks(pid int, file fs.FileInfo) bool {
-	process := filepath.Join("/proc", strconv.Itoa(pid))
-	entries, err := os.ReadDir(filepath.Join(process, "fd"))
-	if err != nil {
-		return false // it ended, or the pid is somebody else's by now
-	}
-	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
-		open, err := os.Stat(filepath.Join(process, "fd", e.Name()))
-		if err != nil || !os.SameFile(open, file) {
-			return false
-		}
-		info, err := os.ReadFile(filepath.Join(process, "fdinfo", e.Name()))
-		return err == nil && bytes.Contains(info, []byte("FLOCK"))
-	})
-}
+// Running says whether a process has the control plane. It only looks; what opens or removes a folder takes the lock.
+func (f Folder) Running() bool { return statedir.Held(f.Plane()) }
 
 // Hold takes the lock of the control plane, so that nobody opens it until the lock is closed. It returns
 // *statedir.InUseError when a process has it, and fs.ErrNotExist when the folder is gone.
@@ -69,9 +33,6 @@ func (f Folder) Hold(now time.Time) (io.Closer, error) {
 	}
 	return lock, nil
 }
-
-// lockFile is the control plane's own lock, below plane/.
-const lockFile = "lock"
 
 // Terminate asks the process that holds the control plane to end, and waits until it did.
 func (f Folder) Terminate(within time.Duration) error {

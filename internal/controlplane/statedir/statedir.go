@@ -3,12 +3,15 @@
 package statedir
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -126,6 +129,37 @@ func isEnding(pid int) bool {
 	}
 	_, state, _ := strings.Cut(string(status), "\nState:\t")
 	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
+}
+
+// Held says whether a process has the state folder: the one that the lock names holds it. It only looks, since to try the
+// lock would be to take it, and be in the way of who wants it. So it may be wrong for an instant, and of a process in
+// another container.
+func Held(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	lock, err := f.Stat()
+	who := readHolder(f, dir)
+	return err == nil && who.PID > 0 && locks(who.PID, lock)
+}
+
+// locks says whether a process has a flock(2) on a file: proc(5) shows it with each open file.
+func locks(pid int, file fs.FileInfo) bool {
+	process := filepath.Join("/proc", strconv.Itoa(pid))
+	entries, err := os.ReadDir(filepath.Join(process, "fd"))
+	if err != nil {
+		return false // it ended, or the pid is somebody else's by now
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		open, err := os.Stat(filepath.Join(process, "fd", e.Name()))
+		if err != nil || !os.SameFile(open, file) {
+			return false
+		}
+		info, err := os.ReadFile(filepath.Join(process, "fdinfo", e.Name()))
+		return err == nil && bytes.Contains(info, []byte("FLOCK"))
+	})
 }
 
 func writeHolder(f *os.File, now time.Time) error {
