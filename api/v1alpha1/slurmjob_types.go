@@ -51,10 +51,12 @@ type JobRun struct {
 	// owner is the first folder of the run's path: the Benchmark's name, or service.<name> or loadclient.<name>.
 	// +required
 	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^((service|loadclient)\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Owner string `json:"owner"`
-	// name of the run.
+	// name of the run, a folder: g and the generation at its start.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^g[0-9]+(-[0-9]+)?$`
 	Name string `json:"name"`
 	// firstRepeat that this job makes.
 	// +optional
@@ -99,6 +101,7 @@ type ComponentReference struct {
 	// name of the object.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Name string `json:"name"`
 }
 
@@ -108,14 +111,17 @@ type PeerReference struct {
 	// job names the SlurmJob that the component runs in.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Job string `json:"job"`
 	// owner and run of that job, when they are not this job's.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^((service|loadclient)\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Owner string `json:"owner,omitempty"`
 	// run of that job, when it is not this job's.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^g[0-9]+(-[0-9]+)?$`
 	Run string `json:"run,omitempty"`
 }
 

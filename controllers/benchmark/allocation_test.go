@@ -103,26 +103,3 @@ func TestSpecHash(t *testing.T) {
 		})
 	}
 }
-
-func TestTimeScale(t *testing.T) {
-	for v, want := range map[string]float64{"": 1, "0.1": 0.1, "2": 2, "0": 0, "-1": 0, "1e3": 0, "nan": 0, "inf": 0, "0x1": 0, "1_0": 0, "5000": 0} {
-		bm := benchmark(func(bm *v1alpha1.Benchmark) { bm.Annotations = map[string]string{v1alpha1.AnnotationTimeScale: v} })
-		got, err := timeScale(bm)
-		if got != want || (err != nil) != (want == 0) {
-			t.Errorf("%q: %v, %v; want %v", v, got, err, want)
-		}
-	}
-}
-
-func FuzzBound(f *testing.F) {
-	for _, s := range []string{"500ms", "0.99", "1h", "", "abc", "1"} {
-		f.Add(s, true)
-		f.Add(s, false)
-	}
-	f.Fuzz(func(t *testing.T, s string, latency bool) {
-		x, err := bound(v1alpha1.Bound(s), latency)
-		if err != nil && x != 0 {
-			t.Errorf("%q: %v with %v", s, x, err)
-		}
-	})
-}

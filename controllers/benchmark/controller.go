@@ -4,7 +4,6 @@ package benchmark
 import (
 	"context"
 	"io"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -38,8 +37,8 @@ type Kind struct {
 	client   client.Client
 	live     client.Reader
 	children reconcile.Children
-	// unwritten holds, by UID, what this process could not write into a run directory.
-	unwritten sync.Map
+	// unwritten holds what this process could not write into a run directory.
+	unwritten reconcile.Unwritten
 }
 
 // +kubebuilder:rbac:groups=assay.bench,resources=benchmarks,verbs=get;list;watch;patch

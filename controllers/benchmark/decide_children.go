@@ -63,9 +63,8 @@ func (p *pass) cannotWrite() bool {
 	if p.seen.Unwritten == "" {
 		return false
 	}
-	words := "the run directory cannot be written: " + p.seen.Unwritten + ": make room there, or make it writable"
-	p.stalled(v1alpha1.ReasonWorkDirUnusable, words)
-	p.says(phaseInvalid, words)
+	p.stalled(v1alpha1.ReasonWorkDirUnusable, p.seen.Unwritten)
+	p.says(phaseInvalid, p.seen.Unwritten)
 	p.lookAgain(again)
 	return true
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -85,7 +84,7 @@ func siteAdmitsUs(p *pass) bool {
 
 func parametersAreValid(p *pass) bool {
 	problems := plan.Check(p.bm, p.seen.Site)
-	if _, err := timeScale(p.bm); err != nil {
+	if _, err := reconcile.TimeScale(p.bm); err != nil {
 		problems = append(problems, err)
 	}
 	if _, err := objectives(p.bm); err != nil {
@@ -181,17 +180,4 @@ func started(p *pass) bool {
 func (p *pass) notComplete(words string) {
 	p.cond.False(v1alpha1.ConditionComplete, v1alpha1.ReasonProgressing, words)
 	p.cond.Unknown(v1alpha1.ConditionSucceeded, v1alpha1.ReasonProgressing, words)
-}
-
-// timeScale is what the annotation asks for; 1 without it.
-func timeScale(bm *v1alpha1.Benchmark) (float64, error) {
-	v := bm.Annotations[v1alpha1.AnnotationTimeScale]
-	if v == "" {
-		return 1, nil
-	}
-	scale, err := strconv.ParseFloat(v, 64)
-	if err != nil || !(scale > 0 && scale <= 1000) || len(v) > 24 || strings.ContainsAny(v, "eExXpP+_") {
-		return 0, fmt.Errorf("annotation %s: %q: use a number above 0 and at most 1000, such as 0.1", v1alpha1.AnnotationTimeScale, v)
-	}
-	return scale, nil
 }

@@ -22,7 +22,7 @@ func over() func(*World) {
 }
 
 // full is a run directory that takes nothing.
-func full(w *World) { w.Unwritten = "no space left on device" }
+func full(w *World) { w.Unwritten = cannotWriteWords }
 
 const cannotWriteWords = "the run directory cannot be written: no space left on device: make room there, or make it writable"
 

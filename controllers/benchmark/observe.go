@@ -61,14 +61,12 @@ type Start struct {
 // Observe reads the children, the site's door, and, once the run has ended, its run directory.
 func (k *Kind) Observe(ctx context.Context, bm *v1alpha1.Benchmark) (World, error) {
 	w := World{Version: k.deps.Version}
-	if err, failed := k.unwritten.Load(bm.UID); failed {
-		w.Unwritten = reconcile.Words(err.(error))
-	}
+	w.Unwritten = k.unwritten.Words(bm.UID)
 	mine := labels.Set{v1alpha1.LabelBenchmark: bm.Name}
 	if !bm.DeletionTimestamp.IsZero() {
 		var err error
 		w.Children, err = k.children.List(ctx, bm.Namespace, mine)
-		k.unwritten.Delete(bm.UID)
+		k.unwritten.Note(bm.UID, nil)
 		return w, err
 	}
 	site, err := k.site(ctx, bm)
@@ -119,6 +117,12 @@ func (k *Kind) observeStart(ctx context.Context, bm *v1alpha1.Benchmark, door sl
 	var err error
 	if w.Former, err = k.children.List(ctx, bm.Namespace, labels.Set{v1alpha1.LabelBenchmark: bm.Name}); err != nil {
 		return err
+	}
+	if len(w.Former) > 0 {
+		// They may be those of a run that has begun already, of which the cache does not know yet.
+		if err := k.children.Fresh(ctx, bm); err != nil {
+			return err
+		}
 	}
 	w.Start = &Start{}
 	if w.Start.Seed, err = seed(k.deps.Random); err != nil {

@@ -49,7 +49,7 @@ func (k *Kind) Perform(ctx context.Context, bm *v1alpha1.Benchmark, e reconcile.
 		return k.write(ctx, bm, e.Path, append(b, '\n'))
 	case WriteResult:
 		err := k.write(ctx, bm, e.Path, e.Content)
-		if _, told := k.unwritten.Load(bm.UID); told {
+		if k.unwritten.Words(bm.UID) != "" {
 			return nil // nothing comes after it, and the next look tells
 		}
 		return err
@@ -63,11 +63,9 @@ func (k *Kind) write(ctx context.Context, bm *v1alpha1.Benchmark, path string, c
 		return err
 	}
 	err = door.Files.Write(ctx, map[string][]byte{path: content})
-	if err != nil && !errors.Is(err, slurmbridge.ErrUnreachable) {
-		k.unwritten.Store(bm.UID, err)
-		return err
+	if !errors.Is(err, slurmbridge.ErrUnreachable) {
+		k.unwritten.Note(bm.UID, err)
 	}
-	k.unwritten.Delete(bm.UID)
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/reconcile"
+	"assay.bench/internal/rundir"
 )
 
 // view is how far the jobs of a run have come.
@@ -116,7 +117,8 @@ func endedBadly(job *v1alpha1.SlurmJob) *ending {
 	return e
 }
 
-// loadEnded says that every client in these jobs has ended.
+// loadEnded says that every client in these jobs has ended, and not because of something after which its job may be tried
+// again.
 func loadEnded(jobs []*v1alpha1.SlurmJob) bool {
 	for _, job := range jobs {
 		if reconcile.JobOver(job) {
@@ -126,7 +128,7 @@ func loadEnded(jobs []*v1alpha1.SlurmJob) bool {
 			if ref.Kind != reconcile.KindLoadClient {
 				continue
 			}
-			if c := reconcile.JobEntry(job, ref); c == nil || c.Exit == nil {
+			if c := reconcile.JobEntry(job, ref); c == nil || c.Exit == nil || rundir.EndedByOthers(c.Exit.Reason) {
 				return false
 			}
 		}

@@ -37,6 +37,8 @@ type Kind struct {
 	client   client.Client
 	live     client.Reader
 	children reconcile.Children
+	// unwritten holds what this process could not write into a run directory.
+	unwritten reconcile.Unwritten
 }
 
 // +kubebuilder:rbac:groups=assay.bench,resources=loadclients,verbs=get;list;watch;patch

@@ -250,6 +250,22 @@ func startStates() map[string]state {
 			}),
 			want: sight{Phase: "Waiting", Ready: "False TargetMissing: service sim has ended: start it again", Conditions: []string{"Stalled=True TargetMissing"}, After: again},
 		},
+		"time scale": {
+			reason: "the API server would refuse it in the job, and nobody would say why", ended: true, world: openSite(),
+			client: own(func(c *v1alpha1.LoadClient) { c.Annotations = map[string]string{v1alpha1.AnnotationTimeScale: "1e-1"} }),
+			want: sight{
+				Phase: "Waiting", Conditions: []string{"Stalled=True InvalidParameters"},
+				Ready: `False InvalidParameters: annotation assay.bench/time-scale: "1e-1": use a number above 0 and at most 1000, such as 0.1`,
+			},
+		},
+		"full disk": {
+			reason: "what hinders the record is told, and tried again", client: own(), world: openSite(func(w *World) { w.Unwritten = "no room" }), ended: true,
+			want: sight{
+				Phase: "Waiting", Ready: "False WorkDirUnusable: no room",
+				Conditions: []string{"Complete=False Progressing", "Succeeded=Unknown Progressing", "Sound=Unknown Waiting", "Stalled=True WorkDirUnusable"},
+				Do:         []string{"record /work/o/ns/loadclient.load/g3/run.json", "create lc-load-g3 with Service sim in service.sim/g1/bsvc-sim-g1"},
+			},
+		},
 		"door closed": {
 			reason: "a site that is not open yet", client: own(), world: openSite(func(w *World) { w.Closed = "not open" }),
 			want: sight{Phase: "Waiting", Ready: "False Waiting: waits for Site here: not open", Conditions: []string{"Reconciling=True Waiting"}, After: again},
@@ -305,6 +321,11 @@ func jobStates() map[string]state {
 				Conditions: under("Reconciling=True Waiting"),
 			},
 		},
+		"ended by its job": follows("the site may start the job again, and the load with it",
+			inJob(ofBenchmark(), says(func(c *v1alpha1.ComponentStatus) {
+				c.Phase, c.RepeatsDone, c.Exit = "Failed", 1, &v1alpha1.ComponentExit{Reason: "Stopped"}
+			})),
+			sight{Phase: "Draining", Repeats: "1/2", Ready: "False Progressing: the load ends", Conditions: under("Reconciling=True Progressing")}),
 		"job refused": {
 			reason: "what only a person can lift", client: own(), ended: true,
 			world: inJob(own(), func(_ *v1alpha1.SlurmJob, c reconcile.Conditions) { c.Stalled("WorkDirUnusable", "chmod it") }),

@@ -26,7 +26,8 @@ func loadOver(c *v1alpha1.LoadClient, w *World) bool {
 		return true
 	}
 	last := max(1, job.Spec.Run.FirstRepeat) + max(1, job.Spec.Run.Repeats.Count) - 1
-	return last >= repeats(w) && (reconcile.JobOver(job) || e != nil && e.Exit != nil)
+	// After an end by others the job may have another attempt.
+	return last >= repeats(w) && (reconcile.JobOver(job) || e != nil && e.Exit != nil && !rundir.EndedByOthers(e.Exit.Reason))
 }
 
 // hasEnded tells how a load ended, from what its ranks measured.

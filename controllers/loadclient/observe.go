@@ -37,6 +37,8 @@ type World struct {
 	TargetJob *v1alpha1.SlurmJob
 	// Start is what a run that starts now would be.
 	Start Start
+	// Unwritten says why the last write into the run directory failed, and is "" when it did not.
+	Unwritten string
 	// Measured is what the ranks wrote, once the load has ended; Silent is what went wrong when it was read.
 	Measured *Measured
 	Silent   string
@@ -58,6 +60,7 @@ func (k *Kind) Observe(ctx context.Context, c *v1alpha1.LoadClient) (World, erro
 	case owned(c):
 		err = k.observeOwned(ctx, c, &w)
 	case !c.DeletionTimestamp.IsZero():
+		k.unwritten.Note(c.UID, nil)
 		w.Children, err = k.children.List(ctx, c.Namespace, ownLabels(c))
 		return w, err
 	default:
@@ -118,7 +121,8 @@ func (k *Kind) observeOwn(ctx context.Context, c *v1alpha1.LoadClient, w *World)
 	if w.Jobs, err = k.jobs(ctx, k.client, c.Namespace, ref, ownLabels(c)); err != nil {
 		return err
 	}
-	if len(w.Jobs) == 0 {
+	if len(w.Jobs) == 0 || wantsRun(c, w.Jobs) {
+		// The cache may lag behind, and know only the former job.
 		if w.Jobs, err = k.jobs(ctx, k.live, c.Namespace, ref, ownLabels(c)); err != nil {
 			return err
 		}
@@ -126,6 +130,7 @@ func (k *Kind) observeOwn(ctx context.Context, c *v1alpha1.LoadClient, w *World)
 	if !wantsRun(c, w.Jobs) {
 		return nil
 	}
+	w.Unwritten = k.unwritten.Words(c.UID)
 	if w.Children, err = k.children.List(ctx, c.Namespace, ownLabels(c)); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func wantsRun(c *v1alpha1.LoadClient, jobs []*v1alpha1.SlurmJob) bool {
 func start(p *pass) {
 	s := &p.c.Status
 	s.Job, s.Repeat, s.Repeats, s.Live, s.Results = "", 0, "", nil, nil
-	if !nothingInTheWay(p) || !targetIsThere(p) || !targetHasJob(p) {
+	if !nothingInTheWay(p) || !timeScaleIsValid(p) || !targetIsThere(p) || !targetHasJob(p) {
 		return
 	}
 	p.do(
@@ -41,6 +41,10 @@ func start(p *pass) {
 		CreateJob{Job: ownJob(p.c, p.seen)},
 	)
 	p.unfinished("the load has not begun")
+	if p.seen.Unwritten != "" {
+		p.refuse(v1alpha1.ReasonWorkDirUnusable, p.seen.Unwritten)
+		return
+	}
 	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, "makes its SlurmJob")
 }
 
@@ -61,6 +65,14 @@ func nothingInTheWay(p *pass) bool {
 	}
 	o.Tell(p.cond)
 	return false
+}
+
+func timeScaleIsValid(p *pass) bool {
+	_, err := reconcile.TimeScale(p.c)
+	if err != nil {
+		p.refuse(v1alpha1.ReasonInvalidParameters, err.Error())
+	}
+	return err == nil
 }
 
 func targetIsThere(p *pass) bool {

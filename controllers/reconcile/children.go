@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -96,6 +98,22 @@ type Children struct {
 	Live   client.Reader
 	// Owner is the field manager of what is written.
 	Owner string
+}
+
+// Fresh returns a conflict unless the API server still holds an object as it was read: the cache of a controller may lag
+// behind what the controller itself has just written. Ask before children are removed because of the object's status.
+func (c Children) Fresh(ctx context.Context, o client.Object) error {
+	stored, ok := o.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("%T is no object of an API", o)
+	}
+	if err := c.Live.Get(ctx, client.ObjectKeyFromObject(o), stored); err != nil {
+		return fmt.Errorf("read %s again: %w", o.GetName(), err)
+	}
+	if stored.GetUID() == o.GetUID() && stored.GetResourceVersion() == o.GetResourceVersion() {
+		return nil
+	}
+	return apierrors.NewConflict(schema.GroupResource{}, o.GetName(), errors.New("it has changed since it was read"))
 }
 
 // List reads the children with these labels from the API server: SlurmJobs, LoadClients, Services and Secrets.

@@ -49,7 +49,10 @@ func (c *Controller[O, S, W]) Reconcile(ctx context.Context, req ctrl.Request) (
 		return c.again(0, c.setFinalizers(ctx, obj, finalizer))
 	}
 	seen, err := c.Kind.Observe(ctx, obj)
-	if err != nil {
+	switch {
+	case apierrors.IsConflict(err):
+		return c.again(0, err)
+	case err != nil:
 		return ctrl.Result{}, fmt.Errorf("observe %s: %w", req, err)
 	}
 	d := c.Kind.Decide(obj.DeepCopyObject().(O), seen, c.Now())

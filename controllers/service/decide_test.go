@@ -163,6 +163,13 @@ func startStates() map[string]state {
 				Do: []string{"record /work/o/ns/service.sim/g3/run.json", "credential sim-g3", "create bsvc-sim-g3 of service.sim"},
 			},
 		},
+		"full disk": {
+			reason: "what hinders the record is told, and tried again", service: own(), world: openSite(func(w *World) { w.Unwritten = "no room" }), ended: true,
+			want: sight{
+				Phase: "Waiting", Ready: "False WorkDirUnusable: no room", Conditions: []string{"Monitored=Unknown Waiting", "Stalled=True WorkDirUnusable"},
+				Do: []string{"record /work/o/ns/service.sim/g3/run.json", "credential sim-g3", "create bsvc-sim-g3 of service.sim"},
+			},
+		},
 		"suspended": {
 			reason: "nothing starts while suspended", service: own(func(s *v1alpha1.Service) { s.Spec.Suspend = true }), world: openSite(),
 			want: sight{Phase: "Waiting", Ready: "False Suspended: spec.suspend is true: nothing starts"},

@@ -36,6 +36,8 @@ type World struct {
 	Closed string
 	// Start is what a run that starts now would be.
 	Start Start
+	// Unwritten says why the last write into the run directory failed, and is "" when it did not.
+	Unwritten string
 }
 
 // Start is what a run that starts now would be.
@@ -61,13 +63,15 @@ func (k *Kind) Observe(ctx context.Context, s *v1alpha1.Service) (World, error) 
 	}
 	mine := ownLabels(s)
 	if !s.DeletionTimestamp.IsZero() {
+		k.unwritten.Note(s.UID, nil)
 		w.Children, err = k.children.List(ctx, s.Namespace, mine)
 		return w, err
 	}
 	if w.Job, err = k.job(ctx, k.client, s, mine); err != nil {
 		return w, err
 	}
-	if w.Job == nil {
+	if w.Job == nil || !fits(w.Job, s) {
+		// The cache may lag behind, and know only the former job.
 		if w.Job, err = k.job(ctx, k.live, s, mine); err != nil {
 			return w, err
 		}
@@ -116,6 +120,7 @@ func (k *Kind) job(ctx context.Context, from client.Reader, s *v1alpha1.Service,
 // observeStart looks at what a new run would meet.
 func (k *Kind) observeStart(ctx context.Context, s *v1alpha1.Service, w *World) error {
 	var err error
+	w.Unwritten = k.unwritten.Words(s.UID)
 	if w.Children, err = k.children.List(ctx, s.Namespace, ownLabels(s)); err != nil || s.Spec.Site == "" {
 		return err
 	}

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -10,6 +11,7 @@ import (
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/reconcile"
 	"assay.bench/internal/rundir"
+	"assay.bench/slurmbridge"
 )
 
 // The effects of a Service, beside those of package reconcile.
@@ -53,5 +55,9 @@ func (k *Kind) writeRecord(ctx context.Context, s *v1alpha1.Service, e WriteReco
 	if err != nil {
 		return err
 	}
-	return door.Files.Write(ctx, map[string][]byte{e.Path: append(b, '\n')})
+	err = door.Files.Write(ctx, map[string][]byte{e.Path: append(b, '\n')})
+	if !errors.Is(err, slurmbridge.ErrUnreachable) {
+		k.unwritten.Note(s.UID, err)
+	}
+	return err
 }

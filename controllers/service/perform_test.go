@@ -20,6 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/reconcile"
@@ -142,6 +143,39 @@ func TestAnotherSpec(t *testing.T) {
 	jobs := r.jobs()
 	if len(jobs) != 1 || jobs[0].Spec.Run.IdleTimeout != "1m" || jobs[0].Spec.Run.Name == former.Spec.Run.Name {
 		t.Errorf("jobs %+v", jobs)
+	}
+}
+
+// TestLaggingCache: the cache still holds the former job alone while the new one exists.
+func TestLaggingCache(t *testing.T) {
+	r := newRig(t)
+	r.passes(3)
+	former := r.jobs()
+	r.files["/work/o/ns/service.sim/g3/bsvc-sim-g3/1/plan.json"] = []byte("{}") // it was handed in
+	var s v1alpha1.Service
+	if err := r.get("sim", &s); err != nil {
+		t.Fatal(err)
+	}
+	s.Spec.IdleTimeout = "1m"
+	if err := r.api.Update(t.Context(), &s); err != nil {
+		t.Fatal(err)
+	}
+	r.passes(4)
+	current := r.jobs()
+	lagging := interceptor.NewClient(r.api.(client.WithWatch), interceptor.Funcs{
+		List: func(ctx context.Context, api client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if jobs, ok := list.(*v1alpha1.SlurmJobList); ok {
+				jobs.Items = former
+				return nil
+			}
+			return api.List(ctx, list, opts...)
+		},
+	})
+	r.controller.Client = lagging
+	r.controller.Kind = newKind(lagging, r.api, r.controller.Kind.(*Kind).deps)
+	r.passes(2)
+	if after := r.jobs(); len(after) != 1 || after[0].UID != current[0].UID || after[0].Name != current[0].Name {
+		t.Errorf("jobs %+v: the new one was taken for the former one", after)
 	}
 }
 

@@ -27,6 +27,11 @@ func start(p *pass) {
 		CreateJob{Job: job},
 	)
 	p.cond.Unknown(v1alpha1.ConditionMonitored, v1alpha1.ReasonWaiting, "nothing was scraped yet")
+	if p.seen.Unwritten != "" {
+		p.s.Status.Phase = rundir.PhaseWaiting
+		p.cond.Stalled(v1alpha1.ReasonWorkDirUnusable, p.seen.Unwritten)
+		return
+	}
 	p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, "makes its SlurmJob")
 }
 

@@ -2,10 +2,12 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"assay.bench/internal/rundir"
 )
@@ -13,10 +15,20 @@ import (
 // rescue carries what a killed client left on the node's disk.
 func rescue(w *World, j *job, name string, rank int) error {
 	local := localSpool(w, j, name, rank)
-	if _, err := os.Stat(local); errors.Is(err, fs.ErrNotExist) {
+	if st, err := os.Lstat(local); errors.Is(err, fs.ErrNotExist) {
 		return nil
+	} else if err != nil {
+		return err
+	} else if !private(st) {
+		return fmt.Errorf("%s is not this user's alone, so nothing is taken from it", local)
 	}
 	return errors.Join(carryAll(local, rundir.Rank(j.dir, name, rank)), os.RemoveAll(local))
+}
+
+// private says that only this user can have put something into a folder.
+func private(st fs.FileInfo) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && st.IsDir() && int(sys.Uid) == os.Getuid() && st.Mode().Perm() == 0o700
 }
 
 // carryAll brings a rank's folder in the run directory up to date from the one on the node's disk.

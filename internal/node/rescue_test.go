@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -60,4 +61,31 @@ func TestKeptResults(t *testing.T) {
 		t.Errorf("the node's disk holds %v, %v", entries, err)
 	}
 	must(rescue(w, j, "load", 0)) // there is nothing any more
+}
+
+// Another user may have made a folder of that name before: what is in it is nobody's measurement.
+func TestRescueTakesNothingFromATrap(t *testing.T) {
+	for name, lay := range map[string]func(path string) error{
+		"others may write there": func(path string) error {
+			return errors.Join(os.MkdirAll(filepath.Join(path, "r1"), 0o700), writeResult(filepath.Join(path, "r1"), []byte("forged")), os.Chmod(path, 0o777))
+		},
+		"a link to elsewhere": func(path string) error {
+			elsewhere := t.TempDir()
+			return errors.Join(writeResult(filepath.Join(elsewhere, "r1"), []byte("forged")), os.Symlink(elsewhere, path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := &job{dir: t.TempDir(), plan: &rundir.Plan{Key: "k"}}
+			w := &World{TempDir: t.TempDir()}
+			if err := lay(localSpool(w, j, "load", 0)); err != nil {
+				t.Fatal(err)
+			}
+			if err := rescue(w, j, "load", 0); err == nil {
+				t.Error("the folder was taken for the client's own")
+			}
+			if b, err := os.ReadFile(filepath.Join(rundir.Repeat(rundir.Rank(j.dir, "load", 0), 1), rundir.ResultFile)); err == nil {
+				t.Errorf("the run directory holds %q", b)
+			}
+		})
+	}
 }

@@ -95,6 +95,12 @@ type Live struct {
 	Total   float64 `json:"total"`
 }
 
+// EndedByOthers says that a component which ends for this reason was ended by something else: by its job, or by another
+// component. Its job ends too, and may be tried again.
+func EndedByOthers(reason string) bool {
+	return reason == ExitReasonStopped || reason == ExitReasonServiceLost || reason == ExitReasonPeerLost
+}
+
 // Exit reasons that every reader knows.
 const (
 	ExitReasonEnded            = "Ended"            // done as planned

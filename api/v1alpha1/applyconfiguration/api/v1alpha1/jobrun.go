@@ -15,7 +15,7 @@ import (
 type JobRunApplyConfiguration struct {
 	// owner is the first folder of the run's path: the Benchmark's name, or service.<name> or loadclient.<name>.
 	Owner *string `json:"owner,omitempty"`
-	// name of the run.
+	// name of the run, a folder: g and the generation at its start.
 	Name *string `json:"name,omitempty"`
 	// firstRepeat that this job makes.
 	FirstRepeat *int32 `json:"firstRepeat,omitempty"`
