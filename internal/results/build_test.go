@@ -89,6 +89,58 @@ func TestOutcomeOrder(t *testing.T) {
 	}
 }
 
+// A client without a success fails the run, unless an SLO of its own speaks of its failures.
+func TestClientWithoutASuccess(t *testing.T) {
+	const wrong = "not one of 100 requests of other succeeded: http_5xx (503) overloaded: try again: see that sim is the server that the recipe means, and its log"
+	of := func(client string, s SLO) SLO { s.Client = client; return s }
+	met := atMost("ttft", "p95", 0.06)
+	dead := fake{ranks: 1, repeats: 2, requests: 50, seed: 5, failures: 1}
+	few := fake{ranks: 1, repeats: 1, requests: 3, seed: 5, failures: 1}
+	none := fake{ranks: 1, repeats: 2, seed: 5, change: func(r *Rank) { r.All.Offered, r.Window = 4, 1_500_000_000 }}
+	open := none
+	open.mode = "open"
+	tests := map[string]struct {
+		reason string
+		other  fake
+		slos   []SLO
+		want   string // the outcome
+		words  string
+	}{
+		"no SLO":                {"no SLO says so", dead, nil, Failed, wrong},
+		"another's SLO":         {"what one client met says nothing of the other", dead, []SLO{met}, Failed, wrong},
+		"a throughput":          {"without an interval nothing is decided", dead, []SLO{of("other", atLeast("request_throughput", 1))}, Failed, wrong},
+		"a throughput at most":  {"a server that refuses everybody is not the one that was meant", repeated(dead, 6), []SLO{of("other", atMost("request_throughput", "value", 1))}, Failed, "not one of 300 requests"},
+		"a share of nothing":    {"a bound that every share meets", dead, []SLO{of("other", atLeast("success_ratio", 0))}, Failed, wrong},
+		"too few to decide":     {"the SLO does not tell", few, []SLO{of("other", atMost("ttft", "p50", 1))}, Failed, "not one of 3 requests"},
+		"a latency":             {"failures violate it", dead, []SLO{met, of("other", atMost("ttft", "p99", 1))}, SLOViolated, "1 of 2 SLOs hold; not p99(ttft) of other"},
+		"a share":               {"failures violate it", dead, []SLO{of("other", atLeast("success_ratio", 0.9))}, SLOViolated, "not success_ratio of other"},
+		"a share at most":       {"failures are what was asked for", dead, []SLO{of("other", atMost("success_ratio", "value", 0.5))}, Passed, "1 of 1 SLOs hold"},
+		"nothing due":           {"a window without a request", none, []SLO{met, of("other", atMost("ttft", "p99", 1))}, Failed, "other measured nothing: of its 8 requests not one was due in the measured window of 1.50 s: make duration longer than a request takes"},
+		"nothing due by a rate": {"a rate below one request", open, nil, Failed, "make duration longer than a request takes, or raise the rate"},
+	}
+	for name, tc := range tests {
+		good := whole()
+		good.repeats = tc.other.repeats
+		in := input(t, good, tc.slos...)
+		other := ClientInput{Name: "other", Target: "sim", Ranks: 1, Results: tc.other.results(t)}
+		for i := range other.Results {
+			other.Results[i].Client = "other"
+		}
+		in.Clients = append(in.Clients, other)
+		r := build(t, in)
+		if r.Outcome != tc.want || !strings.Contains(r.Message, tc.words) {
+			t.Errorf("%s: %s: got %s: %s\nwant %s: %s", name, tc.reason, r.Outcome, r.Message, tc.want, tc.words)
+		}
+		for _, v := range r.SLOs {
+			if tc.want == Failed && v.Verdict != NotJudged {
+				t.Errorf("%s: %s is %s in a run that failed", name, v.name(), v.Verdict)
+			}
+		}
+	}
+}
+
+func repeated(f fake, repeats int) fake { f.repeats = repeats; return f }
+
 func TestExitCode(t *testing.T) {
 	want := map[string]int{Passed: 0, SLOViolated: 3, MeasurementInvalid: 4, Partial: 4, Failed: 5, TimedOut: 5, Undecided: 7, Aborted: 130, "?": 5}
 	for outcome, code := range want {
