@@ -8,6 +8,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=bm,categories=bench
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 40",message="the name of a Benchmark has at most 40 characters"
+// +kubebuilder:validation:XValidation:rule="!self.metadata.name.contains('.')",message="the name of a Benchmark begins those of its Services and LoadClients, which have no dots; use dashes"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.run) || has(oldSelf.status.run.endTime) || (has(self.spec.services) == has(oldSelf.spec.services) && (!has(self.spec.services) || self.spec.services == oldSelf.spec.services) && self.spec.clients == oldSelf.spec.clients && has(self.spec.site) == has(oldSelf.spec.site) && (!has(self.spec.site) || self.spec.site == oldSelf.spec.site) && self.spec.placement == oldSelf.spec.placement && self.spec.repeats == oldSelf.spec.repeats && has(self.spec.slos) == has(oldSelf.spec.slos) && (!has(self.spec.slos) || self.spec.slos == oldSelf.spec.slos) && self.spec.run == oldSelf.spec.run && self.spec.idleTimeout == oldSelf.spec.idleTimeout && has(self.spec.timeout) == has(oldSelf.spec.timeout) && (!has(self.spec.timeout) || self.spec.timeout == oldSelf.spec.timeout) && has(self.spec.barrierLead) == has(oldSelf.spec.barrierLead) && (!has(self.spec.barrierLead) || self.spec.barrierLead == oldSelf.spec.barrierLead) && self.spec.seed == oldSelf.spec.seed)",message="a run is under way: only suspend and cleanup may change until it has ended; delete the Benchmark to end it early",fieldPath=".spec"
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Step",type=string,JSONPath=`.status.step`
@@ -114,6 +115,7 @@ const (
 type BenchmarkService struct {
 	// name of the service within the benchmark.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="!(self in ['secrets', 'claim'])",message="the run has files of the names secrets and claim; take another name"
 	Name Name `json:"name"`
 
 	ServiceParameters `json:",inline"`
@@ -123,6 +125,7 @@ type BenchmarkService struct {
 type BenchmarkClient struct {
 	// name of the client within the benchmark.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="!(self in ['secrets', 'claim'])",message="the run has files of the names secrets and claim; take another name"
 	Name Name `json:"name"`
 
 	ClientParameters `json:",inline"`

@@ -8,6 +8,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=lc,categories=bench
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name of a LoadClient has at most 63 characters"
+// +kubebuilder:validation:XValidation:rule="!self.metadata.name.contains('.') && !(self.metadata.name in ['secrets', 'claim'])",message="the name of a LoadClient is that of a folder in its run; use dashes for dots, and neither secrets nor claim, which the run needs itself"
 // +kubebuilder:printcolumn:name="Target",type=string,JSONPath=`.status.target`
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.status.mode`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`

@@ -8,6 +8,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=bsvc,categories=bench
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name of a Service has at most 63 characters"
+// +kubebuilder:validation:XValidation:rule="!self.metadata.name.contains('.') && !(self.metadata.name in ['secrets', 'claim'])",message="the name of a Service is that of a folder in its run; use dashes for dots, and neither secrets nor claim, which the run needs itself"
 // +kubebuilder:printcolumn:name="Engine",type=string,JSONPath=`.status.engine`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`

@@ -86,6 +86,8 @@ func named(kind, base string) func(*testing.T) []place {
 	}
 }
 
+const reserved = "the run has files of the names secrets and claim; take another name"
+
 var ruleCases = []ruleCase{
 	{
 		reason: "two engines are ambiguous", message: "name exactly one engine of command, llmsim",
@@ -259,6 +261,53 @@ var ruleCases = []ruleCase{
 		reason: "names of children are made of it", message: "the name of a Benchmark has at most 40 characters",
 		in:   named("Benchmark", baseBenchmark),
 		pass: `{metadata: {name: ` + strings.Repeat("a", 40) + `}}`, fail: `{metadata: {name: ` + strings.Repeat("a", 41) + `}}`,
+	},
+	{
+		reason: "a folder has no dots", in: named("Service", baseService),
+		message: "the name of a Service is that of a folder in its run; use dashes for dots, and neither secrets nor claim, which the run needs itself",
+		pass:    `{metadata: {name: my-server}}`, fail: `{metadata: {name: my.server}}`,
+	},
+	{
+		reason: "the run keeps its secrets there", in: named("Service", baseService),
+		message: "the name of a Service is that of a folder in its run; use dashes for dots, and neither secrets nor claim, which the run needs itself",
+		pass:    `{metadata: {name: secrets-of}}`, fail: `{metadata: {name: secrets}}`,
+	},
+	{
+		reason: "the fence of an attempt", in: named("Service", baseService),
+		message: "the name of a Service is that of a folder in its run; use dashes for dots, and neither secrets nor claim, which the run needs itself",
+		pass:    `{metadata: {name: claimant}}`, fail: `{metadata: {name: claim}}`,
+	},
+	{
+		reason: "a folder has no dots", in: named("LoadClient", baseClient),
+		message: "the name of a LoadClient is that of a folder in its run; use dashes for dots, and neither secrets nor claim, which the run needs itself",
+		pass:    `{metadata: {name: my-server}}`, fail: `{metadata: {name: my.server}}`,
+	},
+	{
+		reason: "the run keeps its secrets there", in: named("LoadClient", baseClient),
+		message: "the name of a LoadClient is that of a folder in its run; use dashes for dots, and neither secrets nor claim, which the run needs itself",
+		pass:    `{metadata: {name: secrets-of}}`, fail: `{metadata: {name: secrets}}`,
+	},
+	{
+		reason: "the fence of an attempt", in: named("LoadClient", baseClient),
+		message: "the name of a LoadClient is that of a folder in its run; use dashes for dots, and neither secrets nor claim, which the run needs itself",
+		pass:    `{metadata: {name: claimant}}`, fail: `{metadata: {name: claim}}`,
+	},
+	{
+		reason: "its Services and LoadClients could not be made", in: named("Benchmark", baseBenchmark),
+		message: "the name of a Benchmark begins those of its Services and LoadClients, which have no dots; use dashes",
+		pass:    `{metadata: {name: a-b}}`, fail: `{metadata: {name: a.b}}`,
+	},
+	{
+		reason: "the attempt has a folder of that name", message: reserved, field: ".services[1].name",
+		in:   spec("Benchmark", baseBenchmark),
+		pass: `{services: [{name: s, llmsim: {}}, {name: secret, llmsim: {}}]}`,
+		fail: `{services: [{name: s, llmsim: {}}, {name: secrets, llmsim: {}}]}`,
+	},
+	{
+		reason: "the attempt has a link of that name", message: reserved, field: ".clients[0].name",
+		in:   spec("Benchmark", baseBenchmark),
+		pass: `{clients: [` + strings.Replace(baseClient, "{", "{name: claims, ", 1) + `]}`,
+		fail: `{clients: [` + strings.Replace(baseClient, "{", "{name: claim, ", 1) + `]}`,
 	},
 }
 

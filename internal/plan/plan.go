@@ -71,11 +71,15 @@ func AttemptDirectory(job *v1alpha1.SlurmJob, workDir, origin string, attempt in
 }
 
 // Make plans an attempt. The same input gives the same bytes. An error names a field of a component and what to do.
+// There is no plan that a node refuses.
 func Make(in Input) (Output, error) {
 	b := builder{Input: in, run: &in.Job.Spec.Run}
 	p, err := b.plan()
 	if err != nil {
 		return Output{}, err
+	}
+	if err := p.Check(); err != nil {
+		return Output{}, fmt.Errorf("plan of %s: %w", in.Job.Name, err)
 	}
 	content, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {

@@ -1,7 +1,6 @@
 package plan_test
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"os"
@@ -328,16 +327,41 @@ func TestCheckNamesTheFieldFromTheTop(t *testing.T) {
 	}
 }
 
+// What the node refuses is never handed in. Admission refuses all of it, but for an object of an older release.
+func TestMakeRefusesWhatTheNodeRefuses(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		spoil  func(*plan.Input)
+		want   string
+	}{
+		"Dots":     {"a name is a folder", func(in *plan.Input) { in.Services[0].Labels[v1alpha1.LabelComponent] = "my.server" }, `plan of demo-g1: component "my.server"`},
+		"Secrets":  {"the attempt has a folder of that name", func(in *plan.Input) { in.Clients[0].Labels[v1alpha1.LabelComponent] = "secrets" }, `component "secrets"`},
+		"SameName": {"two components in one folder", func(in *plan.Input) { in.Clients[0].Labels[v1alpha1.LabelComponent] = "sim" }, "component sim stands twice"},
+		"NoCommand": {"there is nothing to start", func(in *plan.Input) {
+			in.Services[0].Spec.LLMSim, in.Services[0].Spec.Command = nil, &v1alpha1.CommandEngine{}
+		}, "service sim: no command"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := input()
+			c.spoil(&in)
+			if out, err := plan.Make(in); err == nil || !strings.Contains(err.Error(), c.want) || out.JSON != nil {
+				t.Errorf("%s: got %v, want %q in it, and no plan", c.reason, err, c.want)
+			}
+		})
+	}
+}
+
 func TestThePlanIsOneThatTheNodeReads(t *testing.T) {
 	out, err := plan.Make(input())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back rundir.Plan
-	if err := json.Unmarshal(out.JSON, &back); err != nil {
+	back, err := rundir.ParsePlan(out.JSON)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(out.Plan, back); diff != "" {
+	if diff := cmp.Diff(&out.Plan, back); diff != "" {
 		t.Errorf("the plan changes on its way through JSON (-want +got):\n%s", diff)
 	}
 }

@@ -39,7 +39,7 @@ func ParsePlan(b []byte) (*Plan, error) {
 	if err := parse(PlanFile, b, &p); err != nil {
 		return nil, err
 	}
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", PlanFile, err)
 	}
 	return &p, nil
@@ -107,8 +107,8 @@ func parse(file string, b []byte, v any) error {
 	return nil
 }
 
-// check finds what would make a node guess.
-func (p *Plan) check() error {
+// Check finds what would make a node guess: ParsePlan refuses it, and nobody may write it.
+func (p *Plan) Check() error {
 	if p.Launcher != LaunchProcess && p.Launcher != LaunchSrun {
 		return fmt.Errorf("launcher %q: it is %s or %s", p.Launcher, LaunchProcess, LaunchSrun)
 	}
@@ -128,10 +128,8 @@ func (p *Plan) check() error {
 		if len(s.Argv) == 0 {
 			return fmt.Errorf("service %s: no command", s.Name)
 		}
-		for _, sc := range s.Scrapes {
-			if !folderName(sc.Name) {
-				return fmt.Errorf("service %s: scrape %q: a name is of a-z, 0-9 and dashes", s.Name, sc.Name)
-			}
+		if err := checkScrapes(s); err != nil {
+			return err
 		}
 	}
 	for _, c := range p.Clients {
@@ -148,11 +146,23 @@ func (p *Plan) check() error {
 	return nil
 }
 
+// checkScrapes refuses names that are no plain file names: each has a file of samples.
+func checkScrapes(s Service) error {
+	for _, sc := range s.Scrapes {
+		if !plainName(sc.Name) {
+			return fmt.Errorf("service %s: scrape %q: a name is of a-z, 0-9 and dashes", s.Name, sc.Name)
+		}
+	}
+	return nil
+}
+
 // checkComponent refuses names that are no plain folder names, that stand twice or that a file of the attempt has.
 func checkComponent(seen map[string]bool, name string, ranks int) error {
 	switch {
-	case !folderName(name):
+	case !plainName(name):
 		return fmt.Errorf("component %q: a name is of a-z, 0-9 and dashes", name)
+	case name == SecretsDir || name == ClaimLink:
+		return fmt.Errorf("component %q: the attempt has a file of that name: take another", name)
 	case seen[name]:
 		return fmt.Errorf("component %s stands twice", name)
 	case ranks < 1:
@@ -162,14 +172,11 @@ func checkComponent(seen map[string]bool, name string, ranks int) error {
 	return nil
 }
 
-func folderName(s string) bool {
-	if s == "" || s == SecretsDir || s == ClaimLink {
-		return false
-	}
+func plainName(s string) bool {
 	for _, r := range s {
 		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
 			return false
 		}
 	}
-	return true
+	return s != ""
 }
