@@ -109,7 +109,7 @@ type Metrics struct {
 	// +optional
 	// +kubebuilder:default="1s"
 	Interval Duration `json:"interval,omitempty"`
-	// targets beside those that the engine names.
+	// targets beside those that the engine names; llmsim has one of its own that is called server.
 	// +optional
 	// +listType=map
 	// +listMapKey=name

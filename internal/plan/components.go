@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -47,14 +48,26 @@ func planService(s *v1alpha1.Service, seed uint64) (rundir.Service, error) {
 		return out, v1alpha1.At(engine.Name(), err)
 	}
 	for i, t := range p.Metrics.Targets {
-		if t.PortName == "" && t.Port == 0 {
-			return out, v1alpha1.At(fmt.Sprintf("metrics.targets[%d]", i), errors.New("name port or portName"))
+		if err := checkMetricTarget(t, &out); err != nil {
+			return out, v1alpha1.At(fmt.Sprintf("metrics.targets[%d]", i), err)
 		}
 		out.Scrapes = append(out.Scrapes, rundir.Scrape{
 			Name: string(t.Name), PortName: string(t.PortName), Port: int(t.Port), Path: cmp.Or(t.Path, "/metrics"),
 		})
 	}
 	return out, nil
+}
+
+// checkMetricTarget refuses a second target of a name: the two would write one file of samples, and their counters would
+// be added up.
+func checkMetricTarget(t v1alpha1.MetricTarget, s *rundir.Service) error {
+	if t.PortName == "" && t.Port == 0 {
+		return errors.New("name port or portName")
+	}
+	if slices.ContainsFunc(s.Scrapes, func(sc rundir.Scrape) bool { return sc.Name == string(t.Name) }) {
+		return v1alpha1.At("name", fmt.Errorf("there is a target %q already, of %s itself or above: take another name", t.Name, s.Engine))
+	}
+	return nil
 }
 
 // planClient turns a LoadClient into its plan.

@@ -226,6 +226,11 @@ func TestMakeRefuses(t *testing.T) {
 			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Target.Service = "nobody" },
 			wantPath: "target.service", wantErr: `"nobody" does not exist`,
 		},
+		"TargetOfTheEngine": {
+			reason:   "the engine scrapes its server under this name: both would write its samples, and its counters would be doubled",
+			spoil:    func(in *plan.Input) { in.Services[0].Spec.Metrics.Targets[0].Name = "server" },
+			wantPath: "metrics.targets[0].name", wantErr: `there is a target "server" already, of llmsim itself or above: take another name`,
+		},
 		"Memory": {
 			reason:   "admission checks the form only",
 			spoil:    func(in *plan.Input) { in.Services[0].Spec.Resources.Memory = "much" },

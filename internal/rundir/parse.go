@@ -146,12 +146,17 @@ func (p *Plan) Check() error {
 	return nil
 }
 
-// checkScrapes refuses names that are no plain file names: each has a file of samples.
+// checkScrapes refuses names that are no plain file names or that stand twice: each has a file of samples.
 func checkScrapes(s Service) error {
+	seen := map[string]bool{}
 	for _, sc := range s.Scrapes {
-		if !plainName(sc.Name) {
+		switch {
+		case !plainName(sc.Name):
 			return fmt.Errorf("service %s: scrape %q: a name is of a-z, 0-9 and dashes", s.Name, sc.Name)
+		case seen[sc.Name]:
+			return fmt.Errorf("service %s: scrape %s stands twice", s.Name, sc.Name)
 		}
+		seen[sc.Name] = true
 	}
 	return nil
 }

@@ -87,6 +87,7 @@ func TestParseRefuses(t *testing.T) {
 		"no rank":        {"", plan, `{` + good + `,"services":[{"name":"a","argv":["a"]}]}`, "0 ranks"},
 		"no command":     {"", plan, `{` + good + `,"services":[{"name":"a","ranks":1}]}`, "no command"},
 		"scrape":         {"its name is a file", plan, `{` + good + `,"services":[{"name":"a","ranks":1,"argv":["a"],"scrapes":[{"name":"../a"}]}]}`, `scrape "../a"`},
+		"scrape twice":   {"two writers of a file", plan, `{` + good + `,"services":[{"name":"a","ranks":1,"argv":["a"],"scrapes":[{"name":"m"},{"name":"m"}]}]}`, "scrape m stands twice"},
 		"no target":      {"", plan, `{` + good + `,"clients":[{"name":"a","ranks":1}]}`, "exactly one of a target"},
 		"no loop":        {"", plan, `{` + good + `,"clients":[{"name":"a","ranks":1,"target":{"url":"http://x"}}]}`, "exactly one of a closed"},
 		"bad duration":   {"", plan, `{` + good + `,"idleTimeout":5}`, "a duration is a string"},

@@ -15,7 +15,7 @@ import (
 type MetricsApplyConfiguration struct {
 	// interval between two scrapes of a target.
 	Interval *apiv1alpha1.Duration `json:"interval,omitempty"`
-	// targets beside those that the engine names.
+	// targets beside those that the engine names; llmsim has one of its own that is called server.
 	Targets []MetricTargetApplyConfiguration `json:"targets,omitempty"`
 }
 
