@@ -194,7 +194,7 @@ type ClosedLoop struct {
 
 // OpenLoop starts requests by a schedule.
 type OpenLoop struct {
-	// rate is the number of requests per second over all instances.
+	// rate is the number of requests per second over all instances, at most 10000000.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="rate must be above 0"
 	Rate Decimal `json:"rate"`
@@ -245,7 +245,7 @@ type Abort struct {
 	// errorRatio of the window's requests, from 0 to 1, that ends the run.
 	// +required
 	ErrorRatio Decimal `json:"errorRatio"`
-	// window is the length of time that the ratio is taken over.
+	// window is the length of time that the ratio is taken over, above 0.
 	// +optional
 	// +kubebuilder:default="10s"
 	Window Duration `json:"window,omitempty"`

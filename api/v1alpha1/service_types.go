@@ -105,7 +105,7 @@ type Readiness struct {
 
 // Metrics are scraped while a service runs.
 type Metrics struct {
-	// interval between two scrapes of a target.
+	// interval between two scrapes of a target, at least 10ms.
 	// +optional
 	// +kubebuilder:default="1s"
 	Interval Duration `json:"interval,omitempty"`

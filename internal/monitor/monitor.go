@@ -26,7 +26,7 @@ type Target struct {
 // Config says what to scrape.
 type Config struct {
 	Targets []Target
-	// Interval of the grid; at least 10 ms.
+	// Interval of the grid; at least rundir.LeastScrapeEvery.
 	Interval time.Duration
 	// Timeout of a scrape on the grid; 0, or not below Interval, takes 9/10 of Interval.
 	Timeout time.Duration
@@ -53,8 +53,8 @@ type Monitor struct {
 
 // New opens the files of all targets.
 func New(cfg Config) (*Monitor, error) {
-	if cfg.Interval < 10*time.Millisecond {
-		return nil, fmt.Errorf("scrape interval %s: at least 10ms", cfg.Interval)
+	if cfg.Interval < rundir.LeastScrapeEvery {
+		return nil, fmt.Errorf("scrape interval %s: at least %s", cfg.Interval, rundir.LeastScrapeEvery)
 	}
 	if cfg.Timeout <= 0 || cfg.Timeout >= cfg.Interval {
 		cfg.Timeout = cfg.Interval * 9 / 10

@@ -114,3 +114,15 @@ func TestRepeatsDiffer(t *testing.T) {
 		}
 	}
 }
+
+// A plan is checked by the bounds of rundir: the load has the same.
+func TestTheLoadTakesWhatAPlanMayAskFor(t *testing.T) {
+	for rate, want := range map[float64]bool{rundir.MostRate: true, rundir.MostRate + 1: false} {
+		spec := &rundir.Client{Ranks: 1, Duration: rundir.Duration(time.Millisecond),
+			OpenLoop: &rundir.OpenLoop{Rate: rate, Arrival: rundir.ArrivalConstant, MaxInFlight: 1}}
+		_, err := (&client{spec: spec, rank: &rank{}}).offer(1)
+		if got := err == nil; got != want {
+			t.Errorf("%v requests per second: %v", rate, err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -40,6 +41,9 @@ func planService(s *v1alpha1.Service, seed uint64) (rundir.Service, error) {
 		StopTimeout:  rundir.Duration(p.StopTimeout.Or(10 * time.Second)),
 		ScrapeEvery:  rundir.Duration(p.Metrics.Interval.Or(time.Second)),
 		Resources:    resources,
+	}
+	if out.ScrapeEvery.D() < rundir.LeastScrapeEvery {
+		return out, v1alpha1.At("metrics.interval", fmt.Errorf("%q is below %s, the shortest: take a longer one", p.Metrics.Interval, rundir.LeastScrapeEvery))
 	}
 	if p.Image != nil {
 		out.Image = &rundir.Image{URI: p.Image.URI, Digest: p.Image.Digest}
@@ -107,6 +111,9 @@ func (b builder) planClient(c *v1alpha1.LoadClient) (rundir.Client, error) {
 func (b builder) setTarget(out *rundir.Client, c *v1alpha1.LoadClient) error {
 	t := c.Spec.Target
 	if t.URL != "" {
+		if u, err := url.Parse(t.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+			return v1alpha1.At("target.url", fmt.Errorf("%q names no server: use a URL such as http://host:8000", t.URL))
+		}
 		out.Target = rundir.Target{URL: t.URL}
 		if t.Credentials != nil {
 			out.Target.Credential = urlCredential(c)
@@ -193,8 +200,8 @@ func setPace(out *rundir.Client, p *v1alpha1.ClientParameters) error {
 		return fmt.Errorf("name exactly one pace of closedLoop, openLoop")
 	}
 	rate, err := p.OpenLoop.Rate.Float()
-	if err != nil || rate <= 0 {
-		return v1alpha1.At("openLoop.rate", fmt.Errorf("%q is not above 0", p.OpenLoop.Rate))
+	if err != nil || rate <= 0 || rate > rundir.MostRate {
+		return v1alpha1.At("openLoop.rate", fmt.Errorf("%q is not above 0 and at most 10000000 per second", p.OpenLoop.Rate))
 	}
 	out.OpenLoop = &rundir.OpenLoop{
 		Rate:        rate,
@@ -217,7 +224,11 @@ func setFailureRules(out *rundir.Client, p *v1alpha1.ClientParameters) error {
 	if err != nil || ratio <= 0 || ratio > 1 {
 		return v1alpha1.At("abort.errorRatio", fmt.Errorf("%q is not above 0 and at most 1", p.Abort.ErrorRatio))
 	}
-	out.Abort = &rundir.Abort{ErrorRatio: ratio, Window: rundir.Duration(p.Abort.Window.Or(10 * time.Second))}
+	window := p.Abort.Window.Or(10 * time.Second)
+	if window <= 0 {
+		return v1alpha1.At("abort.window", fmt.Errorf("%q has no length: use one such as 10s", p.Abort.Window))
+	}
+	out.Abort = &rundir.Abort{ErrorRatio: ratio, Window: rundir.Duration(window)}
 	return nil
 }
 

@@ -221,6 +221,46 @@ func TestMakeRefuses(t *testing.T) {
 			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Abort.ErrorRatio = "2" },
 			wantPath: "abort.errorRatio", wantErr: "at most 1",
 		},
+		"AbortWithoutWindow": {
+			reason:   "a ratio is taken over some time",
+			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Abort.Window = "0s" },
+			wantPath: "abort.window", wantErr: `"0s" has no length: use one such as 10s`,
+		},
+		"RateZero": {
+			reason:   "it would never send",
+			spoil:    func(in *plan.Input) { openLoop(in, "0.0") },
+			wantPath: "openLoop.rate", wantErr: "not above 0 and at most 10000000",
+		},
+		"RateTooHigh": {
+			reason:   "no client sends so much",
+			spoil:    func(in *plan.Input) { openLoop(in, "10000000.5") },
+			wantPath: "openLoop.rate", wantErr: "not above 0 and at most 10000000",
+		},
+		"ScrapesTooOften": {
+			reason:   "a scrape would begin before the last one ended",
+			spoil:    func(in *plan.Input) { in.Services[0].Spec.Metrics.Interval = "9.9ms" },
+			wantPath: "metrics.interval", wantErr: `"9.9ms" is below 10ms`,
+		},
+		"ScrapesWithoutPause": {
+			reason:   "no interval is none",
+			spoil:    func(in *plan.Input) { in.Services[0].Spec.Metrics.Interval = "0s" },
+			wantPath: "metrics.interval", wantErr: `"0s" is below 10ms`,
+		},
+		"URLWithoutHost": {
+			reason:   "there is nobody to ask",
+			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Target = v1alpha1.Target{URL: "http://"} },
+			wantPath: "target.url", wantErr: `"http://" names no server: use a URL such as http://host:8000`,
+		},
+		"URLWithOnlyAPort": {
+			reason:   "a port of whom",
+			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Target = v1alpha1.Target{URL: "http://:8000/v1"} },
+			wantPath: "target.url", wantErr: "names no server",
+		},
+		"URLThatIsNone": {
+			reason:   "a port is a number",
+			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Target = v1alpha1.Target{URL: "http://host:http"} },
+			wantPath: "target.url", wantErr: "names no server",
+		},
 		"TargetMissing": {
 			reason:   "a client without its service cannot start",
 			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Target.Service = "nobody" },
@@ -250,6 +290,21 @@ func TestMakeRefuses(t *testing.T) {
 				t.Errorf("%s: got %s, want path %s and words %q", c.reason, field, c.wantPath, c.wantErr)
 			}
 		})
+	}
+}
+
+func openLoop(in *plan.Input, rate v1alpha1.Decimal) {
+	in.Clients[0].Spec.ClosedLoop, in.Clients[0].Spec.OpenLoop = nil, &v1alpha1.OpenLoop{Rate: rate}
+}
+
+// The greatest and the least that the node takes are taken.
+func TestMakeTakesTheBounds(t *testing.T) {
+	in := input()
+	openLoop(&in, "10000000")
+	in.Services[0].Spec.Metrics.Interval = "10ms"
+	in.Clients[0].Spec.Abort.Window = "1ms"
+	if _, err := plan.Make(in); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -49,6 +49,14 @@ const (
 	LaunchSrun = "srun"
 )
 
+// Bounds of what a node executes.
+const (
+	// LeastScrapeEvery is the shortest interval between two scrapes.
+	LeastScrapeEvery = 10 * time.Millisecond
+	// MostRate is the most requests per second of an open loop, over all ranks.
+	MostRate = 1e7
+)
+
 // Component says where a component's ranks write: the attempt of this job when Job is empty, else the current attempt
 // of another job.
 type Component struct {

@@ -15,7 +15,7 @@ import (
 type AbortApplyConfiguration struct {
 	// errorRatio of the window's requests, from 0 to 1, that ends the run.
 	ErrorRatio *apiv1alpha1.Decimal `json:"errorRatio,omitempty"`
-	// window is the length of time that the ratio is taken over.
+	// window is the length of time that the ratio is taken over, above 0.
 	Window *apiv1alpha1.Duration `json:"window,omitempty"`
 }
 

@@ -13,7 +13,7 @@ import (
 //
 // Metrics are scraped while a service runs.
 type MetricsApplyConfiguration struct {
-	// interval between two scrapes of a target.
+	// interval between two scrapes of a target, at least 10ms.
 	Interval *apiv1alpha1.Duration `json:"interval,omitempty"`
 	// targets beside those that the engine names; llmsim has one of its own that is called server.
 	Targets []MetricTargetApplyConfiguration `json:"targets,omitempty"`

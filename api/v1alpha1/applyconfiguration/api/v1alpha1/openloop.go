@@ -13,7 +13,7 @@ import (
 //
 // OpenLoop starts requests by a schedule.
 type OpenLoopApplyConfiguration struct {
-	// rate is the number of requests per second over all instances.
+	// rate is the number of requests per second over all instances, at most 10000000.
 	Rate *apiv1alpha1.Decimal `json:"rate,omitempty"`
 	// arrival is the process of the arrivals.
 	Arrival *string `json:"arrival,omitempty"`
