@@ -138,6 +138,7 @@ type BenchmarkClient struct {
 // +kubebuilder:validation:XValidation:rule="self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk'] || self.statistic == 'value'",message="a throughput or a ratio has the statistic value",fieldPath=".statistic"
 // +kubebuilder:validation:XValidation:rule="!(self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk']) || [has(self.atMost) ? self.atMost : '1s', has(self.atLeast) ? self.atLeast : '1s'].all(b, b.matches('[a-z]$'))",message="the bound of a latency is a length of time, such as 500ms"
 // +kubebuilder:validation:XValidation:rule="self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk'] || [has(self.atMost) ? self.atMost : '1', has(self.atLeast) ? self.atLeast : '1'].all(b, b.matches('[0-9]$'))",message="the bound of a throughput or a ratio is a number, such as 0.99"
+// +kubebuilder:validation:XValidation:rule="self.metric != 'success_ratio' || [has(self.atMost) ? self.atMost : '0.5', has(self.atLeast) ? self.atLeast : '0.5'].all(b, b.matches('[a-z]$') || b.matches('^0+[.]0*[1-9]'))",message="the bound of success_ratio is above 0 and below 1, such as 0.999; that no request ever fails, no number of requests shows"
 type SLO struct {
 	// client names the client.
 	// +required

@@ -109,6 +109,16 @@ func startStates() map[string]state {
 				Conditions: []string{"Ready=False InvalidParameters", "Stalled=True InvalidParameters"},
 			},
 		},
+		"bound that nothing reaches": {
+			reason: "an object of an older release: no run shows that every request succeeds",
+			bm: benchmark(func(bm *v1alpha1.Benchmark) {
+				bm.Spec.SLOs[0] = v1alpha1.SLO{Client: bm.Spec.SLOs[0].Client, Metric: "success_ratio", Statistic: "value", AtLeast: "1"}
+			}), world: openSite(), ended: true,
+			want: sight{
+				Phase: "Invalid", Step: `spec.slos[0].atLeast: "1": the bound of success_ratio is above 0 and below 1, such as 0.999; that no request ever fails, no number of requests shows`,
+				Conditions: []string{"Ready=False InvalidParameters", "Stalled=True InvalidParameters"},
+			},
+		},
 		"door closed": {
 			reason: "a site that is not open yet is waited for",
 			bm:     benchmark(), world: openSite(func(w *World) { w.Closed = "the site is not open" }),

@@ -24,6 +24,9 @@ func objectives(bm *v1alpha1.Benchmark) ([]results.SLO, error) {
 				continue
 			}
 			x, err := bound(b.bound, one.Statistic != "value")
+			if err == nil && one.Metric == "success_ratio" && (x <= 0 || x >= 1) {
+				err = fmt.Errorf("%q: the bound of success_ratio is above 0 and below 1, such as 0.999; that no request ever fails, no number of requests shows", string(b.bound))
+			}
 			if err != nil {
 				return nil, v1alpha1.At(fmt.Sprintf("spec.slos[%d].%s", i, b.name), err)
 			}
