@@ -113,7 +113,7 @@ type Target struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	URL string `json:"url,omitempty"`
-	// credentials names a Secret in this namespace with the key token, or the keys username and password.
+	// credentials names a Secret in this namespace with the key token, which inference sends as a bearer token.
 	// +optional
 	Credentials *SecretReference `json:"credentials,omitempty"`
 }

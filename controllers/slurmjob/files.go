@@ -12,27 +12,36 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"assay.bench/api/v1alpha1"
+	"assay.bench/internal/plan"
 	"assay.bench/internal/rundir"
 )
 
 // credential turns a Secret into a file of secrets/. Secrets are read live: a cache of them would hold every Secret of
 // the cluster.
-func (k *Kind) credential(ctx context.Context, namespace, name string) ([]byte, error) {
+func (k *Kind) credential(ctx context.Context, namespace string, want plan.Secret) ([]byte, error) {
 	var s corev1.Secret
-	err := k.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &s)
+	err := k.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: want.Name}, &s)
 	if apierrors.IsNotFound(err) {
-		return nil, waitsFor("waits for the Secret %s, which does not exist", name)
+		return nil, waitsFor("waits for the Secret %s, which does not exist", want.Name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("secret %s: %w", name, err)
+		return nil, fmt.Errorf("secret %s: %w", want.Name, err)
 	}
 	c := rundir.Credential{Token: string(s.Data["token"]), Username: string(s.Data["username"]), Password: string(s.Data["password"])}
-	if c.Token == "" && (c.Username == "" || c.Password == "") {
-		return nil, &hindrance{blocked{stalled: true, reason: v1alpha1.ReasonInvalidParameters,
-			message: fmt.Sprintf("the Secret %s holds neither the key token nor the keys username and password: add them", name)}}
+	switch {
+	case c.Token != "":
+	case want.NeedsToken:
+		return nil, invalid("the Secret %s does not hold the key token, and inference sends nothing else: add it", want.Name)
+	case c.Username == "" || c.Password == "":
+		return nil, invalid("the Secret %s holds neither the key token nor the keys username and password: add them", want.Name)
 	}
 	b, err := json.Marshal(c) //nolint:gosec // secrets/ is where the credential belongs
 	return append(b, '\n'), err
+}
+
+// invalid is an error that only a person can lift.
+func invalid(format string, args ...any) error {
+	return &hindrance{blocked{stalled: true, reason: v1alpha1.ReasonInvalidParameters, message: fmt.Sprintf(format, args...)}}
 }
 
 // repeatWindow is how many open repeats of a rank are looked at: more are never closed between two looks.

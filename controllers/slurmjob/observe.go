@@ -292,7 +292,7 @@ func (k *Kind) make(ctx context.Context, job *v1alpha1.SlurmJob, site *v1alpha1.
 	}
 	var err error
 	if m.out, err = plan.Make(in); err != nil {
-		return blockedBy(&hindrance{blocked{stalled: true, reason: v1alpha1.ReasonInvalidParameters, message: err.Error()}}, w)
+		return blockedBy(invalid("%s", err), w)
 	}
 	if err := k.files(ctx, job.Namespace, m); err != nil {
 		return blockedBy(err, w)
@@ -367,7 +367,7 @@ func (k *Kind) gather(ctx context.Context, job *v1alpha1.SlurmJob, in *plan.Inpu
 func (k *Kind) files(ctx context.Context, namespace string, m *made) error {
 	script, err := m.out.Script.Render(m.key)
 	if err != nil {
-		return &hindrance{blocked{stalled: true, reason: v1alpha1.ReasonInvalidParameters, message: err.Error()}}
+		return invalid("%s", err)
 	}
 	control, err := controlJSON(leaseAt(k.Now(), rundir.WantRun))
 	if err != nil {
@@ -375,7 +375,7 @@ func (k *Kind) files(ctx context.Context, namespace string, m *made) error {
 	}
 	m.first = map[string][]byte{filepath.Join(m.directory, rundir.ControlFile): control}
 	for _, s := range m.out.Secrets {
-		credential, err := k.credential(ctx, namespace, s.Name)
+		credential, err := k.credential(ctx, namespace, s)
 		if err != nil {
 			return err
 		}

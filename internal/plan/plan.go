@@ -47,6 +47,8 @@ type Secret struct {
 	File string
 	// Name of the Secret object.
 	Name string
+	// NeedsToken says that the workload sends the token, and nothing else of the credential.
+	NeedsToken bool
 }
 
 // ComponentName is the folder of a component below an attempt: its label, or its own name where no Benchmark owns it.
@@ -227,16 +229,16 @@ func (b builder) seed(component string) uint64 {
 func (b builder) secrets() []Secret {
 	var out []Secret
 	seen := map[string]bool{}
-	add := func(file, name string) {
+	add := func(file, name string, needsToken bool) {
 		if file != "" && !seen[file] {
 			seen[file] = true
-			out = append(out, Secret{File: filepath.Join(rundir.SecretsDir, file), Name: name})
+			out = append(out, Secret{File: filepath.Join(rundir.SecretsDir, file), Name: name, NeedsToken: needsToken})
 		}
 	}
 	for _, ref := range b.Job.Spec.Components {
 		if ref.Kind == "Service" {
 			if s, err := b.service(ref.Name); err == nil {
-				add(ComponentName(s), SecretName(s.Name, b.run.Name))
+				add(ComponentName(s), SecretName(s.Name, b.run.Name), false)
 			}
 			continue
 		}
@@ -245,10 +247,10 @@ func (b builder) secrets() []Secret {
 			continue
 		}
 		if c.Spec.Target.Credentials != nil {
-			add(urlCredential(c), c.Spec.Target.Credentials.Name)
+			add(urlCredential(c), c.Spec.Target.Credentials.Name, c.Spec.Inference != nil)
 		}
 		if s, err := b.service(c.Spec.Target.Service); err == nil {
-			add(ComponentName(s), SecretName(s.Name, b.runOf(s.Name)))
+			add(ComponentName(s), SecretName(s.Name, b.runOf(s.Name)), false)
 		}
 	}
 	return out

@@ -194,6 +194,20 @@ func TestMakeOfSeparateJobsFindsPeersThroughTheirJobs(t *testing.T) {
 	}
 }
 
+// An inference client authenticates by a token and by nothing else.
+func TestMakeSaysWhichSecretNeedsAToken(t *testing.T) {
+	in := input()
+	in.Clients[0].Spec.Target = v1alpha1.Target{URL: "http://host:8000", Credentials: &v1alpha1.SecretReference{Name: "mine"}}
+	out, err := plan.Make(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []plan.Secret{{File: "secrets/sim", Name: "demo-sim-g1"}, {File: "secrets/target.load", Name: "mine", NeedsToken: true}}
+	if diff := cmp.Diff(want, out.Secrets); diff != "" {
+		t.Errorf("secrets (-want +got):\n%s", diff)
+	}
+}
+
 func TestMakeRefuses(t *testing.T) {
 	cases := map[string]struct {
 		reason   string

@@ -13,7 +13,7 @@ type TargetApplyConfiguration struct {
 	Service *string `json:"service,omitempty"`
 	// url is any endpoint.
 	URL *string `json:"url,omitempty"`
-	// credentials names a Secret in this namespace with the key token, or the keys username and password.
+	// credentials names a Secret in this namespace with the key token, which inference sends as a bearer token.
 	Credentials *SecretReferenceApplyConfiguration `json:"credentials,omitempty"`
 }
 

@@ -1,0 +1,54 @@
+package slurmjob
+
+import (
+	"errors"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"assay.bench/internal/plan"
+)
+
+func TestCredential(t *testing.T) {
+	cases := map[string]struct {
+		reason     string
+		data       map[string]string
+		needsToken bool
+		want       string // the file
+		wantErr    string
+	}{
+		"token": {"inference sends it", map[string]string{"token": "t"}, true, `{"token":"t","username":"","password":""}`, ""},
+		"pair":  {"what signs requests has two parts", map[string]string{"username": "u", "password": "p"}, false, `{"token":"","username":"u","password":"p"}`, ""},
+		"pair for a token": {"every request would be refused, without a hint", map[string]string{"username": "u", "password": "p"}, true, "",
+			"the Secret mine does not hold the key token, and inference sends nothing else: add it"},
+		"half a pair": {"it signs nothing", map[string]string{"username": "u"}, false, "",
+			"the Secret mine holds neither the key token nor the keys username and password: add them"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			scheme := runtime.NewScheme()
+			if err := corev1.AddToScheme(scheme); err != nil {
+				t.Fatal(err)
+			}
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "lab", Name: "mine"}, Data: map[string][]byte{}}
+			for key, value := range tc.data {
+				secret.Data[key] = []byte(value)
+			}
+			k := &Kind{Deps: Deps{Live: fake.NewClientBuilder().WithScheme(scheme).WithObjects(secret).Build()}}
+			got, err := k.credential(t.Context(), "lab", plan.Secret{Name: "mine", NeedsToken: tc.needsToken})
+			if tc.wantErr == "" && (err != nil || string(got) != tc.want+"\n") {
+				t.Errorf("%s: got %s, %v, want %s", tc.reason, got, err, tc.want)
+			}
+			if tc.wantErr == "" {
+				return
+			}
+			var why *hindrance
+			if !errors.As(err, &why) || !why.stalled || why.message != tc.wantErr {
+				t.Errorf("%s: got %v, want a refusal: %s", tc.reason, err, tc.wantErr)
+			}
+		})
+	}
+}
