@@ -37,6 +37,11 @@ func localOpener(o *OS, origin, jobsDir string) site.Opener {
 			if err := host.Probe(context.Background(), s.Spec.WorkDir); err != nil {
 				return site.Opened{}, err
 			}
+			for _, folder := range []string{filepath.Dir(site.OriginFile(s.Spec.WorkDir, origin)), filepath.Join(s.Spec.WorkDir, origin)} {
+				if err := local.OwnFolder(folder); err != nil {
+					return site.Opened{}, fmt.Errorf("%w: %w", slurmbridge.ErrWorkDir, err)
+				}
+			}
 			node, err := stageNode(o, s.Spec.WorkDir)
 			if err != nil {
 				return site.Opened{}, err

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 
 	"assay.bench/slurmbridge"
+	"assay.bench/slurmbridge/local"
 )
 
 // stageNode puts the assay-node program below a work folder on this host, under its SHA-256, so that a job goes on with
@@ -22,20 +24,20 @@ func stageNode(o *OS, workDir string) (string, error) {
 	sum := sha256.Sum256(program)
 	dir := filepath.Join(workDir, "bin", hex.EncodeToString(sum[:]))
 	path := filepath.Join(dir, "assay-node")
-	if info, err := os.Stat(path); err == nil && info.Size() == int64(len(program)) {
-		return path, nil
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", unstaged(path, err)
+	for _, folder := range []string{filepath.Dir(dir), dir} {
+		if err := local.OwnFolder(folder); err != nil {
+			return "", unstaged(path, err)
+		}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", unstaged(path, err)
+	if isStaged(path, program) {
+		return path, nil
 	}
 	fresh, err := os.CreateTemp(dir, ".assay-node-*")
 	if err != nil {
 		return "", unstaged(path, err)
 	}
 	_, writeErr := fresh.Write(program)
-	err = errors.Join(writeErr, fresh.Chmod(0o700), fresh.Close())
+	err = errors.Join(writeErr, fresh.Chmod(0o700), fresh.Sync(), fresh.Close())
 	if err == nil {
 		err = os.Rename(fresh.Name(), path)
 	}
@@ -44,6 +46,16 @@ func stageNode(o *OS, workDir string) (string, error) {
 		return "", unstaged(path, err)
 	}
 	return path, nil
+}
+
+// isStaged says whether the whole program is there, and nobody else can change it. What is there is read: after a crash of
+// the machine a file may have its size and none of its bytes.
+func isStaged(path string, program []byte) bool {
+	if local.OwnFile(path) != nil {
+		return false
+	}
+	b, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(b, program)
 }
 
 // unstaged says that the work folder does not take assay-node. It names the program's path and not that of the file that

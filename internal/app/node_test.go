@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"assay.bench/api/v1alpha1"
 	"assay.bench/internal/rundir"
 	"assay.bench/slurmbridge"
 )
@@ -55,15 +56,35 @@ func TestStageNode(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o700 || !strings.HasPrefix(path, filepath.Join(work, "bin")+"/") {
 		t.Errorf("%s, %v, %v", path, info, err)
 	}
-	// A copy that was cut short is made again; a whole one is not touched.
-	if err := os.WriteFile(path, []byte("#!"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if again, err := stageNode(o, work); err != nil || again != path {
-		t.Errorf("%s, %v", again, err)
-	}
-	if b, err := os.ReadFile(path); err != nil || string(b) != "#!/bin/sh\necho staged\n" {
-		t.Errorf("%q, %v", b, err)
+	// What is not the whole program, or not ours alone, is made again; the rest is not touched.
+	for reason, tt := range map[string]struct {
+		text string
+		mode os.FileMode
+		same bool
+	}{
+		"whole":                  {"#!/bin/sh\necho staged\n", 0o700, true},
+		"cut short":              {"#!", 0o700, false},
+		"as long, but another":   {"#!/bin/sh\nrm -rf $HOME\n", 0o700, false},
+		"zeros after a crash":    {strings.Repeat("\x00", len("#!/bin/sh\necho staged\n")), 0o700, false},
+		"others may write to it": {"#!/bin/sh\necho staged\n", 0o722, false},
+	} {
+		if err := errors.Join(os.WriteFile(path, []byte(tt.text), 0o700), os.Chmod(path, tt.mode)); err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := stageNode(o, work); err != nil || again != path {
+			t.Errorf("%s: %s, %v", reason, again, err)
+		}
+		after, err := os.Stat(path)
+		if err != nil || os.SameFile(before, after) != tt.same || after.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v, want the same file: %t", reason, after, err, tt.same)
+		}
+		if b, err := os.ReadFile(path); err != nil || string(b) != "#!/bin/sh\necho staged\n" {
+			t.Errorf("%s: %q, %v", reason, b, err)
+		}
 	}
 	if left := below(t, filepath.Dir(path)); len(left) != 1 {
 		t.Errorf("beside the program: %v", left)
@@ -74,5 +95,28 @@ func TestStageNode(t *testing.T) {
 	}
 	if _, err := stageNode(o, file); !errors.Is(err, slurmbridge.ErrWorkDir) {
 		t.Errorf("into a file: %v, want one that stalls the Site", err)
+	}
+}
+
+// In a folder that others may write to, what a job runs and what it writes would be theirs.
+func TestALocalSiteOwnsItsFolders(t *testing.T) {
+	const origin = "0123abcd"
+	o := beside(t, "#!/bin/sh\necho staged\n")
+	opener := localOpener(o, origin, filepath.Join(t.TempDir(), "jobs"))
+	for _, folder := range []string{"", "bin", ".origins", origin} {
+		s := &v1alpha1.Site{Spec: v1alpha1.SiteSpec{WorkDir: filepath.Join(t.TempDir(), "work")}}
+		if folder != "" {
+			path := filepath.Join(s.Spec.WorkDir, folder)
+			if err := errors.Join(os.MkdirAll(path, 0o700), os.Chmod(path, 0o777|os.ModeSticky)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := opener.Open(t.Context(), s)
+		if folder == "" && err != nil {
+			t.Errorf("where there is nothing yet: %v", err)
+		}
+		if folder != "" && (!errors.Is(err, slurmbridge.ErrWorkDir) || !strings.Contains(err.Error(), "/"+folder+" (mode 0777): chmod go-w it")) {
+			t.Errorf("%s is everybody's: %v", folder, err)
+		}
 	}
 }

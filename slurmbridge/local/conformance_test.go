@@ -103,9 +103,22 @@ func badWorkDirs(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	return map[string]string{
+		another(t, folder):     "belongs to user",
 		folder("group", 0o770): "others may write",
 		folder("world", 0o777): "chmod go-w",
 		file:                   "not a directory",
 		file + "/below":        "not a directory",
 	}
+}
+
+// another is a folder of another user: root can give one away, and anybody else finds one of root's.
+func another(t *testing.T, folder func(name string, mode fs.FileMode) string) string {
+	if os.Geteuid() != 0 {
+		return "/usr"
+	}
+	p := folder("another", 0o777|fs.ModeSticky)
+	if err := os.Chown(p, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

@@ -94,7 +94,7 @@ func about(path string, err error) error {
 }
 
 // Probe checks that jobs can run here and that the work folder is ours: it exists or is made, we can write to it, and
-// others cannot, unless it is sticky.
+// others cannot; or it is sticky, and then it may be root's.
 func (h *Host) Probe(_ context.Context, workDir string) error {
 	for _, tool := range []string{"bash", "date", "grep", "ln", "mv", "readlink", "rm", "setsid"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -107,13 +107,8 @@ func (h *Host) Probe(_ context.Context, workDir string) error {
 	if err := os.MkdirAll(workDir, 0o700); err != nil {
 		return fmt.Errorf("%w: %w: name a folder in workDir that you may write to", slurmbridge.ErrWorkDir, err)
 	}
-	info, err := os.Stat(workDir)
-	if err != nil {
+	if err := checkWorkDir(workDir); err != nil {
 		return fmt.Errorf("%w: %w", slurmbridge.ErrWorkDir, err)
-	}
-	if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		return fmt.Errorf("%w: others may write to %s (mode %04o), and it is not sticky: chmod go-w it, or name another folder",
-			slurmbridge.ErrWorkDir, workDir, info.Mode().Perm())
 	}
 	f, err := os.CreateTemp(workDir, ".probe-*")
 	if err != nil {
