@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -68,13 +67,13 @@ func takeBack(ctx context.Context, o *OS, folder state.Folder, made bool) error 
 	return err
 }
 
-// readyFile appears in the state folder once controllers run; it holds the process id.
-const readyFile = "ready"
-
 // upForeground runs the control plane until a signal.
 func upForeground(ctx context.Context, o *OS, root, name string) error {
 	folder, made, err := standing(o, root, name)
 	if err != nil {
+		return err
+	}
+	if err := notUp(folder); err != nil {
 		return err
 	}
 	p, err := openPlane(ctx, o, folder)
@@ -84,8 +83,7 @@ func upForeground(ctx context.Context, o *OS, root, name string) error {
 	if err := p.ensureLocalSite(ctx, nil); err != nil {
 		return errors.Join(err, p.stop())
 	}
-	ready := filepath.Join(folder.Path, readyFile)
-	if err := os.WriteFile(ready, fmt.Appendf(nil, "%d\n", o.PID), 0o600); err != nil {
+	if err := folder.SetReady(o.PID); err != nil {
 		return errors.Join(err, p.stop())
 	}
 	printExport(o, folder)
@@ -98,7 +96,16 @@ func upForeground(ctx context.Context, o *OS, root, name string) error {
 	case <-p.server.Done():
 		failed = fmt.Errorf("the control plane ended by itself: %w", p.server.Err())
 	}
-	return errors.Join(failed, os.Remove(ready), p.stop())
+	return errors.Join(failed, folder.ClearReady(), p.stop())
+}
+
+// notUp refuses to start what is up, and takes away what a process that was killed left: nobody may take it for the one
+// that starts.
+func notUp(folder state.Folder) error {
+	if folder.Running() {
+		return alreadyUp(folder, fmt.Sprintf("process %d on %s", folder.Info.PID, folder.Info.Host))
+	}
+	return folder.ClearReady()
 }
 
 func printExport(o *OS, folder state.Folder) {
@@ -114,14 +121,10 @@ func upBackground(ctx context.Context, o *OS, root, name string) error {
 	if err != nil {
 		return err
 	}
-	if folder.Running() {
-		return alreadyUp(folder, fmt.Sprintf("process %d on %s", folder.Info.PID, folder.Info.Host))
+	if err := notUp(folder); err != nil {
+		return err
 	}
-	ready := filepath.Join(folder.Path, readyFile)
-	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("state folder: %w", err)
-	}
-	if err := startDetached(o, folder, name, ready); err != nil {
+	if err := startDetached(o, folder, name); err != nil {
 		return errors.Join(err, takeBack(ctx, o, folder, made))
 	}
 	printExport(o, folder)
@@ -130,7 +133,7 @@ func upBackground(ctx context.Context, o *OS, root, name string) error {
 }
 
 // startDetached starts the process in a session of its own, so that it outlives the terminal.
-func startDetached(o *OS, folder state.Folder, name, ready string) error {
+func startDetached(o *OS, folder state.Folder, name string) error {
 	log, err := os.OpenFile(folder.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("state folder: %w", err)
@@ -150,7 +153,7 @@ func startDetached(o *OS, folder state.Folder, name, ready string) error {
 	go func() { ended <- child.Wait() }()
 	deadline := time.After(startWithin)
 	for {
-		if fileExists(ready) {
+		if folder.Ready() {
 			return nil
 		}
 		select {

@@ -16,7 +16,10 @@ import (
 )
 
 // Running says whether a process has the control plane. It only looks; what opens or removes a folder takes the lock.
-func (f Folder) Running() bool { return statedir.Held(f.Plane()) }
+func (f Folder) Running() bool {
+	_, held := statedir.Holder(f.Plane())
+	return held
+}
 
 // Hold takes the lock of the control plane, so that nobody opens it until the lock is closed. It returns
 // *statedir.InUseError when a process has it, and fs.ErrNotExist when the folder is gone.
@@ -34,15 +37,42 @@ func (f Folder) Hold(now time.Time) (io.Closer, error) {
 	return lock, nil
 }
 
-// Terminate asks the process that holds the control plane to end, and waits until it did.
-func (f Folder) Terminate(within time.Duration) error {
-	b, err := os.ReadFile(filepath.Join(f.Path, "ready"))
-	if err != nil {
-		return fmt.Errorf("the control plane is starting or ending: try again: %w", err)
+// readyFile appears once the controllers of a standing control plane run; it holds the process id. It may outlive its
+// process.
+const readyFile = "ready"
+
+// Ready says whether the control plane's controllers run.
+func (f Folder) Ready() bool {
+	_, err := os.Stat(filepath.Join(f.Path, readyFile))
+	return err == nil
+}
+
+// SetReady notes that the controllers run, in this process.
+func (f Folder) SetReady(pid int) error {
+	if err := os.WriteFile(filepath.Join(f.Path, readyFile), fmt.Appendf(nil, "%d\n", pid), 0o600); err != nil {
+		return fmt.Errorf("state folder: %w", err)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || pid <= 1 {
-		return fmt.Errorf("state folder %s: its ready file holds no process id", f.Path)
+	return nil
+}
+
+// ClearReady takes the note away. Only who has the control plane, or starts it while nobody does, may do that.
+func (f Folder) ClearReady() error {
+	if err := os.Remove(filepath.Join(f.Path, readyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	return nil
+}
+
+// Terminate asks the process that holds the control plane to end, and waits until it did. No other process is touched:
+// the pid of one that was killed may be anybody's by now.
+func (f Folder) Terminate(within time.Duration) error {
+	pid, held := statedir.Holder(f.Plane())
+	b, err := os.ReadFile(filepath.Join(f.Path, readyFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	if ready := strings.TrimSpace(string(b)); !held || ready != strconv.Itoa(pid) {
+		return errors.New("the control plane is starting or ending: try again")
 	}
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("end process %d: %w", pid, err)

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -265,6 +267,41 @@ func TestRunning(t *testing.T) {
 	}
 	if _, err := f.Hold(time.Now()); !errors.Is(err, fs.ErrNotExist) || stated(f.Path) {
 		t.Errorf("to hold what is gone: %v, want that it is gone and stays so", err)
+	}
+}
+
+// What a control plane that was killed left names a process that may be anybody's by now.
+func TestNoStrangerIsTerminated(t *testing.T) {
+	stranger := exec.CommandContext(t.Context(), "sleep", "600")
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stranger.Wait() }) // the context ended it
+	f := create(t, ours(t), 1, Info{Kind: KindUp, Context: "default"})
+	if err := f.SetReady(stranger.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	const want = "the control plane is starting or ending: try again"
+	if err := f.Terminate(time.Millisecond); err == nil || err.Error() != want {
+		t.Errorf("where nobody holds it: %v, want %q", err, want)
+	}
+	lock, err := f.Hold(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := f.Terminate(time.Millisecond); err == nil || err.Error() != want {
+		t.Errorf("where another process holds it: %v, want %q", err, want)
+	}
+	if err := f.ClearReady(); err != nil || f.Ready() {
+		t.Errorf("taken away: %t, %v", f.Ready(), err)
+	}
+	if err := f.Terminate(time.Millisecond); err == nil || err.Error() != want {
+		t.Errorf("while it starts: %v, want %q", err, want)
+	}
+	var status syscall.WaitStatus
+	if pid, err := syscall.Wait4(stranger.Process.Pid, &status, syscall.WNOHANG, nil); pid != 0 || err != nil {
+		t.Errorf("the stranger was ended: %v, %v", status, err)
 	}
 }
 

@@ -131,18 +131,21 @@ func isEnding(pid int) bool {
 	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
 }
 
-// Held says whether a process has the state folder: the one that the lock names holds it. It only looks, since to try the
-// lock would be to take it, and be in the way of who wants it. So it may be wrong for an instant, and of a process in
-// another container.
-func Held(dir string) bool {
+// Holder is the process that has the state folder: the one that the lock names and that holds it. held is false where
+// there is none. It only looks, since to try the lock would be to take it, and be in the way of who wants it. So it may be
+// wrong for an instant, and of a process in another container.
+func Holder(dir string) (pid int, held bool) {
 	f, err := os.Open(filepath.Join(dir, lockFile))
 	if err != nil {
-		return false
+		return 0, false
 	}
 	defer f.Close()
 	lock, err := f.Stat()
 	who := readHolder(f, dir)
-	return err == nil && who.PID > 0 && locks(who.PID, lock)
+	if err != nil || who.PID <= 0 || !locks(who.PID, lock) {
+		return 0, false
+	}
+	return who.PID, true
 }
 
 // locks says whether a process has a flock(2) on a file: proc(5) shows it with each open file.
