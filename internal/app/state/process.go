@@ -49,7 +49,7 @@ func (f Folder) Ready() bool {
 
 // SetReady notes that the controllers run, in this process.
 func (f Folder) SetReady(pid int) error {
-	if err := os.WriteFile(filepath.Join(f.Path, readyFile), fmt.Appendf(nil, "%d\n", pid), 0o600); err != nil {
+	if err := statedir.WriteFile(filepath.Join(f.Path, readyFile), fmt.Appendf(nil, "%d\n", pid)); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
 	return nil
