@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,8 @@ func newJobs(o *OS) *cobra.Command {
 		Short: "List the jobs of every control plane of this user, alive or dead",
 		Long: `jobs lists what runs on this machine for every control plane of this user. A control plane whose process is
 gone is dead; its jobs end by themselves, and assay attach or assay up takes them up again. Of a dead one, a job that has
-not begun begins only then.`,
+not begun begins only then. The jobs of assay manager --allow-host-sites carry the first digits of their cluster's UID;
+whether a manager is there only the cluster knows.`,
 		Example: "  assay jobs --all",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -39,9 +41,13 @@ func listJobs(ctx context.Context, o *OS, all bool) error {
 	if err != nil {
 		return err
 	}
+	clusters, err := state.Clusters(root)
+	if err != nil {
+		return err
+	}
 	w := tabwriter.NewWriter(o.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ORIGIN\tCONTROL PLANE\tJOB\tNAME\tSTATE\tREASON")
-	for _, f := range folders {
+	for _, f := range slices.Concat(folders, clusters) {
 		jobs, err := localJobs(ctx, f)
 		if err != nil {
 			return err
@@ -56,8 +62,11 @@ func listJobs(ctx context.Context, o *OS, all bool) error {
 	return w.Flush()
 }
 
-// planeWords say what a control plane is and whether it lives.
+// planeWords say what a control plane is and, where this host knows it, whether it lives.
 func planeWords(f state.Folder) string {
+	if f.Info.Kind == state.KindManager {
+		return "manager of a cluster"
+	}
 	words := f.Info.Kind
 	if f.Info.Context != "" {
 		words += " " + f.Info.Context

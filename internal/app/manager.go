@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -82,7 +81,7 @@ func runManager(ctx context.Context, o *OS, flags managerFlags) error {
 		return err
 	}
 	mgr, registry, err := newManager(o, config, managerOptions{
-		origin: string(system.UID), jobsDir: filepath.Join(root, "clusters", string(system.UID), "jobs"),
+		origin: string(system.UID), jobsDir: state.Cluster(root, string(system.UID)).Jobs(),
 		allowHost: flags.allowHost, metrics: flags.metrics, probes: flags.probes, leaderElection: flags.leaderElect, log: log,
 		leaseNamespace: leaseNamespace(flags.leaseNamespace, podNamespace),
 	})

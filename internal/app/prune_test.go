@@ -241,6 +241,37 @@ func TestPruneLooksAgain(t *testing.T) {
 	}
 }
 
+// What a cluster's manager runs on this host is listed too; the rest of it is in the cluster.
+func TestJobsOfAManagerAreListed(t *testing.T) {
+	home := t.TempDir()
+	up := created(t, home, state.Info{Kind: state.KindUp, Context: "lab"})
+	root := filepath.Dir(up.Path)
+	manager := state.Cluster(root, "9b2f1c04-71d2-4c53-a7c8-0f6f5a4be001")
+	if err := os.MkdirAll(manager.Path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	list := func() string {
+		t.Helper()
+		o, said := at(home, "")
+		if err := listJobs(t.Context(), o, false); err != nil {
+			t.Fatal(err)
+		}
+		return said.String()
+	}
+	end := job(t, manager)
+	lines := strings.Split(list(), "\n")
+	if len(lines) != 3 || !strings.HasPrefix(lines[1], "9b2f1c04  manager of a cluster  L1 ") || !strings.Contains(lines[1], "RUNNING") {
+		t.Errorf("while a job of the manager runs:\n%q", lines)
+	}
+	end()
+	if got := list(); strings.Count(got, "\n") != 1 {
+		t.Errorf("after it:\n%s", got)
+	}
+	if folders, err := state.List(root); err != nil || len(folders) != 1 {
+		t.Errorf("a cluster is no control plane to attach to: %v, %v", folders, err)
+	}
+}
+
 // Commands that only list start nothing: a job of a dead control plane begins when that is taken up again.
 func TestListingStartsNoJob(t *testing.T) {
 	home := t.TempDir()

@@ -6,6 +6,8 @@
 //	  jobs/          the records of local jobs
 //	  work/          the work folder of the default local site
 //	  assay.log      the log
+//	<root>/clusters/<uid>/
+//	  jobs/          the records of the local jobs of a cluster's assay manager, which keeps the rest in the cluster
 package state
 
 import (
@@ -33,6 +35,8 @@ const (
 	KindRun = "run"
 	// KindUp stands until assay down.
 	KindUp = "up"
+	// KindManager is that of a cluster, with assay manager on this host.
+	KindManager = "manager"
 )
 
 // Info says what a control plane is.
@@ -199,6 +203,32 @@ func List(root string) ([]Folder, error) {
 		}
 	}
 	slices.SortFunc(out, func(a, b Folder) int { return a.Info.Created.Compare(b.Info.Created) })
+	return out, nil
+}
+
+// Cluster is what a manager of a cluster keeps on this host. The UID of the cluster is its origin.
+func Cluster(root, uid string) Folder {
+	return Folder{Path: filepath.Join(root, "clusters", uid), Info: Info{Origin: uid, Kind: KindManager}}
+}
+
+// Clusters returns the clusters whose manager ran jobs on this host, by name. A root that others may use is refused.
+func Clusters(root string) ([]Folder, error) {
+	if _, err := os.Lstat(root); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err := private(root); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(filepath.Join(root, "clusters"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	var out []Folder
+	for _, e := range entries {
+		if f := Cluster(root, e.Name()); len(f.Short()) == 8 { // else it is no UID
+			out = append(out, f)
+		}
+	}
 	return out, nil
 }
 
