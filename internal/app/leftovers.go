@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,8 +17,8 @@ import (
 type leftover struct {
 	of         state.Folder
 	path, what string
-	// collect is the command that collects its results first; "" when there is nothing left to collect.
-	collect  string
+	// keep is what to do about its results first; "" when there is nothing left to collect.
+	keep     string
 	size     int64
 	modified time.Time
 }
@@ -31,7 +30,9 @@ func leftovers(ctx context.Context, f state.Folder, running bool) ([]leftover, e
 		return nil, err
 	}
 	if f.Info.Kind == state.KindUp {
-		return runFolders(f, running)
+		ctx, cancel := context.WithTimeout(ctx, answerWithin)
+		defer cancel()
+		return runFolders(f, judgeOf(ctx, f, running))
 	}
 	if running {
 		return nil, nil
@@ -40,15 +41,15 @@ func leftovers(ctx context.Context, f state.Folder, running bool) ([]leftover, e
 	if len(f.Info.Benchmarks) > 0 {
 		l.what += " of " + strings.Join(f.Info.Benchmarks, ", ")
 		if !f.Info.Collected {
-			l.collect = "assay attach " + f.Short()
+			l.keep = "not yet collected: assay attach " + f.Short()
 		}
 	}
 	err = l.measure()
 	return []leftover{l}, err
 }
 
-// runFolders are <work>/<origin>/<namespace>/<owner>/<run> of a standing control plane.
-func runFolders(f state.Folder, running bool) ([]leftover, error) {
+// runFolders are <work>/<origin>/<namespace>/<owner>/<run> of a standing control plane, as far as they may go.
+func runFolders(f state.Folder, judged judge) ([]leftover, error) {
 	paths, err := filepath.Glob(filepath.Join(f.Work(), f.Info.Origin, "*", "*", "*"))
 	if err != nil {
 		return nil, fmt.Errorf("run folders: %w", err)
@@ -57,12 +58,11 @@ func runFolders(f state.Folder, running bool) ([]leftover, error) {
 	for _, p := range paths {
 		l := leftover{of: f, path: p, what: "an ended run of assay up " + f.Info.Context}
 		if !fileExists(filepath.Join(p, rundir.ResultFile)) {
-			if running {
-				continue // its jobs have ended, and the controllers still read what they wrote
+			words, keep, ended := judged(recordOf(p))
+			if !ended {
+				continue
 			}
-			if hasResults(p) {
-				l.collect = "assay up --context " + f.Info.Context
-			}
+			l.what, l.keep = l.what+words, keep
 		}
 		if err := l.measure(); err != nil {
 			return nil, err
@@ -70,16 +70,6 @@ func runFolders(f state.Folder, running bool) ([]leftover, error) {
 		out = append(out, l)
 	}
 	return out, nil
-}
-
-// hasResults says whether there may be something to collect in a run's folder: a Service of its own measures nothing.
-func hasResults(run string) bool {
-	b, err := os.ReadFile(filepath.Join(run, rundir.RecordFile))
-	if err != nil {
-		return true
-	}
-	record, err := rundir.ParseRecord(b)
-	return err != nil || record.Kind != "Service"
 }
 
 // measure adds up the sizes, and finds the newest file.

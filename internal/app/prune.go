@@ -31,7 +31,9 @@ func newPrune(o *OS) *cobra.Command {
 		Long: `prune lists the state of dead control planes of assay run, and the run folders of ended runs of assay up, with
 their sizes, and removes them after asking. It never touches a run whose job may still write, nor a control plane that
 is alive, nor the folder that assay run --output wrote. Results that nobody has collected are listed with the command that
-does it, assay attach for a run that was left alone and assay up for the others, and stay unless --uncollected is given.`,
+does it, assay attach for a run that was left alone and assay up for the others, and stay unless --uncollected is given.
+Only while assay up runs is it known whether a Benchmark or LoadClient is still there: where it was deleted nobody
+collects what its run left, and that may go.`,
 		Example: "  assay prune --older-than 168h\n  assay prune --yes",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -86,14 +88,14 @@ func prune(ctx context.Context, o *OS, opts pruneOptions) error {
 }
 
 // takes says whether a folder may go: results that nobody has only when that is asked for.
-func (p pruneOptions) takes(l leftover) bool { return l.collect == "" || p.uncollected }
+func (p pruneOptions) takes(l leftover) bool { return l.keep == "" || p.uncollected }
 
 // show prints what is left behind, and returns what of it may go.
 func (p pruneOptions) show(o *OS, list []leftover) (out []leftover, total int64) {
 	for _, l := range list {
 		words := l.what
-		if l.collect != "" {
-			words += ", not yet collected: " + l.collect
+		if l.keep != "" {
+			words += ", " + l.keep
 		}
 		fmt.Fprintf(o.Stdout, "%8s  %s  %s  (%s)\n", bytesWords(l.size), l.modified.Local().Format("2006-01-02 15:04"), l.path, words)
 		if p.takes(l) {
@@ -102,7 +104,7 @@ func (p pruneOptions) show(o *OS, list []leftover) (out []leftover, total int64)
 		}
 	}
 	if kept := len(list) - len(out); kept > 0 {
-		fmt.Fprintf(o.Stderr, "assay: %d of these stay, for their results were not yet collected: run the command that is shown, or give --uncollected to lose them\n", kept)
+		fmt.Fprintf(o.Stderr, "assay: %d of these stay, for their results may not be collected yet: do what is shown, or give --uncollected to lose them\n", kept)
 	}
 	return out, total
 }

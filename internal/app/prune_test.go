@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,7 +14,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
+	"assay.bench/api/v1alpha1"
 	"assay.bench/internal/app/state"
 	"assay.bench/slurmbridge"
 	"assay.bench/slurmbridge/local"
@@ -155,14 +159,16 @@ func TestPruneKeepsWhatWasNotCollected(t *testing.T) {
 	copied := created(t, home, state.Info{Kind: state.KindRun, Benchmarks: []string{"ns/bm"}, Collected: true})
 	checked := created(t, home, state.Info{Kind: state.KindRun})
 	up := created(t, home, state.Info{Kind: state.KindUp, Context: "lab"})
-	merged := ran(t, up, "merged", map[string]string{"run.json": `{"kind": "Benchmark"}`, "result.json": "{}"})
-	left := ran(t, up, "left", map[string]string{"run.json": `{"kind": "Benchmark"}`})
+	merged := ran(t, up, "merged", map[string]string{"run.json": `{"version": 1, "kind": "Benchmark"}`, "result.json": "{}"})
+	left := ran(t, up, "left", map[string]string{"run.json": `{"version": 1, "kind": "Benchmark"}`})
 	unknown := ran(t, up, "unknown", nil)
 	served := ran(t, up, "service.web", map[string]string{"run.json": `{"version": 1, "kind": "Service"}`})
 
+	loaded := ran(t, up, "loadclient.users", map[string]string{"run.json": `{"version": 1, "kind": "LoadClient"}`})
+
 	there := func() (out []string) {
 		for name, path := range map[string]string{
-			"detached": detached.Path, "copied": copied.Path, "checked": checked.Path, "merged": merged, "left": left, "unknown": unknown, "served": served, "up": up.Path,
+			"detached": detached.Path, "copied": copied.Path, "checked": checked.Path, "merged": merged, "left": left, "unknown": unknown, "served": served, "loaded": loaded, "up": up.Path,
 		} {
 			if fileExists(path) {
 				out = append(out, name)
@@ -179,13 +185,15 @@ func TestPruneKeepsWhatWasNotCollected(t *testing.T) {
 		{
 			pruneOptions{yes: true},
 			[]string{
-				"of ns/bm, not yet collected: assay attach " + detached.Short() + ")", "assay up lab, not yet collected: assay up --context lab)",
-				"assay: 3 of these stay, for their results were not yet collected", "--uncollected",
+				"of ns/bm, not yet collected: assay attach " + detached.Short() + ")", left + "  (an ended run of assay up lab, perhaps not yet collected: assay up --context lab, then assay prune again)",
+				loaded + "  (an ended run of assay up lab, perhaps not yet collected: assay up --context lab, then assay prune again)",
+				unknown + "  (an ended run of assay up lab, it has no run.json that tells whose it is: see what is in it)",
+				"assay: 4 of these stay, for their results may not be collected yet", "--uncollected",
 			},
-			[]string{"detached", "left", "unknown", "up"},
+			[]string{"detached", "left", "loaded", "unknown", "up"},
 		},
-		{pruneOptions{yes: true}, []string{"nothing to remove"}, []string{"detached", "left", "unknown", "up"}},
-		{pruneOptions{dryRun: true, uncollected: true}, []string{detached.Path}, []string{"detached", "left", "unknown", "up"}},
+		{pruneOptions{yes: true}, []string{"nothing to remove"}, []string{"detached", "left", "loaded", "unknown", "up"}},
+		{pruneOptions{dryRun: true, uncollected: true}, []string{detached.Path}, []string{"detached", "left", "loaded", "unknown", "up"}},
 		{pruneOptions{yes: true, uncollected: true}, nil, []string{"up"}},
 	} {
 		o, said := at(home, "")
@@ -201,6 +209,67 @@ func TestPruneKeepsWhatWasNotCollected(t *testing.T) {
 			t.Errorf("%+v: left (-want +got):\n%s", step.opts, diff)
 		}
 	}
+}
+
+// Nobody collects for what is gone: only a control plane that is up can tell, and then that may go.
+func TestPruneAsksForTheOwner(t *testing.T) {
+	withPlane(t, func(p *plane) {
+		made, err := p.accept(t.Context(), objects(t, aBenchmark, aService, aClient))
+		if err != nil {
+			t.Fatal(err)
+		}
+		uids := map[string]types.UID{}
+		for _, o := range made {
+			uids[o.GetName()] = o.GetUID()
+		}
+		record := func(kind, name string, uid types.UID) map[string]string {
+			return map[string]string{"run.json": fmt.Sprintf(`{"version": 1, "kind": %q, "namespace": "default", "name": %q, "uid": %q}`, kind, name, uid)}
+		}
+		up := p.folder
+		up.Info.Kind, up.Info.Context = state.KindUp, "lab"
+		ran(t, up, "one", record("Benchmark", "one", uids["one"]))
+		ran(t, up, "service.web", record("Service", "web", uids["web"]))
+		ran(t, up, "loadclient.users", record("LoadClient", "users", uids["users"]))
+		again := ran(t, up, "again", record("Benchmark", "one", "of-another-one"))
+		deleted := ran(t, up, "loadclient.no", record("LoadClient", "no", "some"))
+		unserved := ran(t, up, "service.no", record("Service", "no", "some"))
+		ran(t, up, "unknown", nil)
+		expect := func(reason string, want ...string) {
+			t.Helper()
+			found, err := leftovers(t.Context(), up, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, l := range found {
+				got = append(got, l.path+" "+l.what+l.keep)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", reason, diff)
+			}
+		}
+		gone := []string{
+			again + " an ended run of assay up lab whose Benchmark default/one is gone",
+			deleted + " an ended run of assay up lab whose LoadClient default/no is gone",
+			unserved + " an ended run of assay up lab whose Service default/no is gone",
+		}
+		expect("what is there is under way, for all that is known", gone...)
+		var load v1alpha1.LoadClient
+		if _, err := exists(t.Context(), p.client, &load, "default", "users"); err != nil {
+			t.Fatal(err)
+		}
+		load.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue, Reason: "Passed", LastTransitionTime: metav1.Now()}}
+		if err := p.client.Status().Update(t.Context(), &load); err != nil {
+			t.Fatal(err)
+		}
+		users := filepath.Join(up.Work(), up.Info.Origin, "default", "loadclient.users", "g1")
+		expect("the results of a LoadClient are in its status", gone[0], gone[1], users+" an ended run of assay up lab", gone[2])
+		up = created(t, t.TempDir(), up.Info)
+		ran(t, up, "loadclient.no", record("LoadClient", "no", "some"))
+		expect("one without a kubeconfig starts")
+		writeConfig(t, up.Kubeconfig(), "https://127.0.0.1:1")
+		expect("one that does not answer is starting, or ending")
+	})
 }
 
 // answering is a person who answers after something happened.
