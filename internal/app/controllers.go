@@ -25,6 +25,8 @@ type managerOptions struct {
 	leaderElection  bool
 	leaseNamespace  string
 	log             logr.Logger
+	// noteWork is told of each work folder on this host before anything is put there; nil for nobody.
+	noteWork func(dir string) error
 }
 
 // newManager joins the five controllers on one API server. The registry must be closed after the manager ended.
@@ -35,7 +37,7 @@ func newManager(o *OS, config *rest.Config, opts managerOptions) (manager.Manage
 		Self:      site.Origin{User: o.User, Host: o.Host, PID: o.PID, ProcessStart: o.Now(), StateFolder: opts.stateDir},
 		Process:   fmt.Sprintf("%s/%d/%d", o.Host, o.PID, o.Now().UnixNano()),
 		Version:   version,
-		Openers:   openers(o, opts.origin, opts.jobsDir),
+		Openers:   openers(o, opts),
 		AllowHost: opts.allowHost,
 		Now:       o.Now,
 		Manager: ctrl.Options{

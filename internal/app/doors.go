@@ -18,18 +18,18 @@ import (
 )
 
 // openers lists every kind of door.
-func openers(o *OS, origin, jobsDir string) []site.Opener {
-	return []site.Opener{localOpener(o, origin, jobsDir), simOpener(origin)}
+func openers(o *OS, opts managerOptions) []site.Opener {
+	return []site.Opener{localOpener(o, opts), simOpener(opts.origin)}
 }
 
-// localOpener runs jobs as processes of this host, with their records in jobsDir.
-func localOpener(o *OS, origin, jobsDir string) site.Opener {
+// localOpener runs jobs as processes of this host, with their records in the folder of the control plane's jobs.
+func localOpener(o *OS, opts managerOptions) site.Opener {
 	return site.Opener{
 		Name:    "local",
 		Host:    true,
 		Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.Local != nil },
 		Open: func(_ context.Context, s *v1alpha1.Site) (site.Opened, error) {
-			host, err := local.Open(local.Options{StateDir: jobsDir, Origin: origin})
+			host, err := local.Open(local.Options{StateDir: opts.jobsDir, Origin: opts.origin})
 			if err != nil {
 				return site.Opened{}, err
 			}
@@ -37,10 +37,8 @@ func localOpener(o *OS, origin, jobsDir string) site.Opener {
 			if err := host.Probe(context.Background(), s.Spec.WorkDir); err != nil {
 				return site.Opened{}, err
 			}
-			for _, folder := range []string{filepath.Dir(site.OriginFile(s.Spec.WorkDir, origin)), filepath.Join(s.Spec.WorkDir, origin)} {
-				if err := local.OwnFolder(folder); err != nil {
-					return site.Opened{}, fmt.Errorf("%w: %w", slurmbridge.ErrWorkDir, err)
-				}
+			if err := ownFolders(s.Spec.WorkDir, opts); err != nil {
+				return site.Opened{}, err
 			}
 			node, err := stageNode(o, s.Spec.WorkDir)
 			if err != nil {
@@ -49,6 +47,21 @@ func localOpener(o *OS, origin, jobsDir string) site.Opener {
 			return site.Opened{Jobs: host, Files: host, Prober: host, Node: node, Pace: poll.Near()}, nil
 		},
 	}
+}
+
+// ownFolders notes a work folder, and makes those below it that belong to one user or to this control plane alone.
+func ownFolders(workDir string, opts managerOptions) error {
+	if opts.noteWork != nil {
+		if err := opts.noteWork(workDir); err != nil {
+			return err
+		}
+	}
+	for _, folder := range []string{filepath.Dir(site.OriginFile(workDir, opts.origin)), filepath.Join(workDir, opts.origin)} {
+		if err := local.OwnFolder(folder); err != nil {
+			return fmt.Errorf("%w: %w", slurmbridge.ErrWorkDir, err)
+		}
+	}
+	return nil
 }
 
 // clusters are the simulated clusters of a control plane, one for each Site; they live as long as the process.

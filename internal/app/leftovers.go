@@ -5,18 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"assay.bench/controllers/site"
 	"assay.bench/internal/app/state"
 	"assay.bench/internal/rundir"
+	"assay.bench/slurmbridge/local"
 )
 
 // leftover is one folder that may be removed.
 type leftover struct {
 	of         state.Folder
 	path, what string
+	// beside is what goes with it, before it.
+	beside []string
 	// keep is what to do about its results first; "" when there is nothing left to collect.
 	keep     string
 	size     int64
@@ -44,15 +49,55 @@ func leftovers(ctx context.Context, f state.Folder, running bool) ([]leftover, e
 			l.keep = "not yet collected: assay attach " + f.Short()
 		}
 	}
+	if l.beside = outside(f); len(l.beside) > 0 {
+		l.what += ", with " + strings.Join(l.beside, " and ")
+	}
+	l.beside = append(l.beside, marks(f)...)
 	err = l.measure()
 	return []leftover{l}, err
 }
 
+// outside are the folders of a control plane below the work folders of its own that Sites have. What is not ours alone
+// stays: it would be somebody else's word what lies there.
+func outside(f state.Folder) []string {
+	var out []string
+	for _, work := range f.Info.WorkDirs {
+		if path := filepath.Join(work, f.Info.Origin); local.CheckFolder(path) == nil {
+			out = append(out, path)
+		}
+	}
+	return out
+}
+
+// marks tell others in those work folders whose the control plane is.
+func marks(f state.Folder) []string {
+	var out []string
+	for _, work := range f.Info.WorkDirs {
+		mark := site.OriginFile(work, f.Info.Origin)
+		if local.CheckFolder(filepath.Dir(mark)) == nil && fileExists(mark) {
+			out = append(out, mark)
+		}
+	}
+	return out
+}
+
+// matching are the paths below a folder that match, whatever characters its own path has.
+func matching(folder, pattern string) []string {
+	names, err := fs.Glob(os.DirFS(folder), pattern)
+	if err != nil {
+		return nil
+	}
+	for i := range names {
+		names[i] = filepath.Join(folder, names[i])
+	}
+	return names
+}
+
 // runFolders are <work>/<origin>/<namespace>/<owner>/<run> of a standing control plane, as far as they may go.
 func runFolders(f state.Folder, judged judge) ([]leftover, error) {
-	paths, err := filepath.Glob(filepath.Join(f.Work(), f.Info.Origin, "*", "*", "*"))
-	if err != nil {
-		return nil, fmt.Errorf("run folders: %w", err)
+	var paths []string
+	for _, folder := range append([]string{filepath.Join(f.Work(), f.Info.Origin)}, outside(f)...) {
+		paths = append(paths, matching(folder, "*/*/*")...)
 	}
 	var out []leftover
 	for _, p := range paths {
@@ -74,7 +119,16 @@ func runFolders(f state.Folder, judged judge) ([]leftover, error) {
 
 // measure adds up the sizes, and finds the newest file.
 func (l *leftover) measure() error {
-	err := filepath.WalkDir(l.path, func(_ string, d fs.DirEntry, err error) error {
+	for _, path := range append([]string{l.path}, l.beside...) {
+		if err := l.add(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *leftover) add(path string) error {
+	err := filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -89,9 +143,19 @@ func (l *leftover) measure() error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("look at %s: %w", l.path, err)
+		return fmt.Errorf("look at %s: %w", path, err)
 	}
 	return nil
+}
+
+// remove removes what belongs to it first: what an error leaves is found again.
+func (l *leftover) remove() error {
+	for _, path := range l.beside {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(l.path)
 }
 
 // removeState removes the folder of a control plane that no process has and whose jobs have ended.
@@ -112,5 +176,9 @@ func removeState(ctx context.Context, o *OS, f state.Folder) error {
 		return fmt.Errorf("the state of the control plane %s stays, for %d of its jobs live, the first is %s: see assay jobs, and remove it with assay prune once they have ended",
 			f.Short(), len(live), live[0].ID)
 	}
-	return f.Remove()
+	if f, err = state.Open(f.Path); err != nil { // its Sites may have named work folders since it was read
+		return err
+	}
+	l := leftover{path: f.Path, beside: append(outside(f), marks(f)...)}
+	return l.remove()
 }

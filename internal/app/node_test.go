@@ -102,7 +102,14 @@ func TestStageNode(t *testing.T) {
 func TestALocalSiteOwnsItsFolders(t *testing.T) {
 	const origin = "0123abcd"
 	o := beside(t, "#!/bin/sh\necho staged\n")
-	opener := localOpener(o, origin, filepath.Join(t.TempDir(), "jobs"))
+	noted := ""
+	opener := localOpener(o, managerOptions{origin: origin, jobsDir: filepath.Join(t.TempDir(), "jobs"), noteWork: func(dir string) error {
+		noted = dir
+		if len(below(t, dir)) > 1 {
+			t.Errorf("%s is noted after something was put there", dir)
+		}
+		return nil
+	}})
 	for _, folder := range []string{"", "bin", ".origins", origin} {
 		s := &v1alpha1.Site{Spec: v1alpha1.SiteSpec{WorkDir: filepath.Join(t.TempDir(), "work")}}
 		if folder != "" {
@@ -112,6 +119,9 @@ func TestALocalSiteOwnsItsFolders(t *testing.T) {
 			}
 		}
 		_, err := opener.Open(t.Context(), s)
+		if noted != s.Spec.WorkDir {
+			t.Errorf("noted is %q, want %s", noted, s.Spec.WorkDir)
+		}
 		if folder == "" && err != nil {
 			t.Errorf("where there is nothing yet: %v", err)
 		}

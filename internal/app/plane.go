@@ -90,14 +90,14 @@ func openPlane(ctx context.Context, o *OS, folder state.Folder) (*plane, error) 
 	if err != nil {
 		return nil, err
 	}
-	folder.Info.Host, folder.Info.PID = o.Host, o.PID
-	p.folder = folder
-	if err := folder.Save(); err != nil {
+	err = folder.Change(func(i *state.Info) { i.Host, i.PID = o.Host, o.PID })
+	if err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
+	p.folder = folder
 	mgr, registry, err := newManager(o, p.server.Config(), managerOptions{
 		origin: folder.Info.Origin, jobsDir: folder.Jobs(), stateDir: folder.Path, allowHost: true,
-		metrics: "0", probes: "0", log: ctrl.Log,
+		metrics: "0", probes: "0", log: ctrl.Log, noteWork: func(dir string) error { return folder.AddWork(dir) },
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.stop())
@@ -173,6 +173,15 @@ func (p *plane) close(ctx context.Context, o *OS) error {
 		return err
 	}
 	return removeState(ctx, o, p.folder)
+}
+
+// works are the work folders of the control plane, also those that its Sites named since it began.
+func (p *plane) works() []string {
+	now, err := state.Open(p.folder.Path)
+	if err != nil {
+		now = p.folder
+	}
+	return now.Works()
 }
 
 // ensureLocalSite makes the Site of this machine in every namespace where something is to run on it and the recipe has

@@ -175,6 +175,14 @@ func TestWhatACancelledRunLeftIsFound(t *testing.T) {
 		if diff := cmp.Diff(map[string]string{"default/one": run}, s.directories(t.Context())); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
+		named := p.folder // a Site named another work folder since
+		if err := os.RemoveAll(run); err != nil {
+			t.Fatal(err)
+		}
+		_, other := elsewhere(t, &named)
+		if diff := cmp.Diff(map[string]string{"default/one": other}, s.directories(t.Context())); diff != "" {
+			t.Errorf("in a work folder of a Site's own (-want +got):\n%s", diff)
+		}
 		standing := *p
 		standing.owned = false
 		s.plane = &standing

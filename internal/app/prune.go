@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +32,8 @@ their sizes, and removes them after asking. It never touches a run whose job may
 is alive, nor the folder that assay run --output wrote. Results that nobody has collected are listed with the command that
 does it, assay attach for a run that was left alone and assay up for the others, and stay unless --uncollected is given.
 Only while assay up runs is it known whether a Benchmark or LoadClient is still there: where it was deleted nobody
-collects what its run left, and that may go.`,
+collects what its run left, and that may go.
+In a workDir that a Site names the folder bin stays: other control planes may use the program in it.`,
 		Example: "  assay prune --older-than 168h\n  assay prune --yes",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -126,17 +126,21 @@ func (p pruneOptions) remove(ctx context.Context, o *OS, f state.Folder, list []
 	default:
 		defer lock.Close()
 	}
+	if f, err = state.Open(f.Path); err != nil {
+		return err
+	}
 	again, err := leftovers(ctx, f, running)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, l := range list {
-		if !slices.ContainsFunc(again, func(a leftover) bool { return a.path == l.path && p.takes(a) }) {
+		i := slices.IndexFunc(again, func(a leftover) bool { return a.path == l.path && p.takes(a) })
+		if i < 0 {
 			fmt.Fprintf(o.Stderr, "assay: %s stays: it is in use again\n", l.path)
 			continue
 		}
-		errs = append(errs, os.RemoveAll(l.path))
+		errs = append(errs, again[i].remove())
 	}
 	return errors.Join(errs...)
 }

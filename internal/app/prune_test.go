@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"assay.bench/api/v1alpha1"
+	"assay.bench/controllers/site"
 	"assay.bench/internal/app/state"
 	"assay.bench/slurmbridge"
 	"assay.bench/slurmbridge/local"
@@ -270,6 +271,91 @@ func TestPruneAsksForTheOwner(t *testing.T) {
 		writeConfig(t, up.Kubeconfig(), "https://127.0.0.1:1")
 		expect("one that does not answer is starting, or ending")
 	})
+}
+
+// elsewhere is a run in a work folder that a Site of a control plane named, beside somebody else's.
+func elsewhere(t *testing.T, f *state.Folder) (work, run string) {
+	t.Helper()
+	work = filepath.Join(t.TempDir(), "a [work] folder*")
+	if err := f.Change(func(i *state.Info) { i.WorkDirs = append(i.WorkDirs, work) }); err != nil {
+		t.Fatal(err)
+	}
+	run = filepath.Join(work, f.Info.Origin, "default", "one", "g1")
+	for _, folder := range []string{run, filepath.Join(work, "bin"), filepath.Join(work, ".origins"), filepath.Join(work, "others", "default", "one", "g1")} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{filepath.Join(run, "result.json"), site.OriginFile(work, f.Info.Origin), site.OriginFile(work, "others")} {
+		if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return work, run
+}
+
+// othersLeft is what is in the work folder elsewhere once all of one control plane is gone.
+var othersLeft = []string{".origins", ".origins/others.json", "bin", "others", "others/default", "others/default/one", "others/default/one/g1"}
+
+// What a control plane put into a work folder that a Site names goes with its state, and nothing of others.
+func TestPruneFindsOtherWorkFolders(t *testing.T) {
+	home := t.TempDir()
+	dead := created(t, home, state.Info{Kind: state.KindRun, Benchmarks: []string{"default/one"}, Collected: true})
+	work, _ := elsewhere(t, &dead)
+	up := created(t, home, state.Info{Kind: state.KindUp, Context: "lab"})
+	upWork, run := elsewhere(t, &up)
+	open, _ := elsewhere(t, &dead)
+	if err := os.Chmod(filepath.Join(open, dead.Info.Origin), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	end := job(t, dead)
+	for _, step := range []struct {
+		reason string
+		opts   pruneOptions
+		words  []string
+		gone   bool
+	}{
+		{"a job may still write", pruneOptions{yes: true}, []string{run + "  (an ended run of assay up lab)"}, false},
+		{"it is shown", pruneOptions{dryRun: true}, []string{dead.Path + "  (state of a dead assay run of default/one, with " + filepath.Join(work, dead.Info.Origin) + ")"}, false},
+		{"it goes", pruneOptions{yes: true}, nil, true},
+	} {
+		o, said := at(home, "")
+		if err := prune(t.Context(), o, step.opts); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range step.words {
+			if !strings.Contains(said.String(), w) {
+				t.Errorf("%s: it does not say %q:\n%s", step.reason, w, said)
+			}
+		}
+		if gone := !fileExists(filepath.Join(work, dead.Info.Origin)); gone != step.gone || gone == fileExists(dead.Path) {
+			t.Errorf("%s: gone is %t", step.reason, gone)
+		}
+		end()
+	}
+	if diff := cmp.Diff(othersLeft, below(t, work)); diff != "" {
+		t.Errorf("what others have (-want +got):\n%s", diff)
+	}
+	if fileExists(run) || !fileExists(site.OriginFile(upWork, up.Info.Origin)) || !fileExists(filepath.Join(open, dead.Info.Origin)) {
+		t.Error("the ended run stays, or the mark of what stands went, or what everybody may write to")
+	}
+}
+
+// A run that was collected leaves nothing in a work folder of its Site's own, although that was named after it began.
+func TestStateTakesOtherWorkFoldersAlong(t *testing.T) {
+	o, _ := at(t.TempDir(), "")
+	var work, path string
+	if err := withThrowaway(t.Context(), o, func(p *plane) error {
+		named := p.folder
+		work, _ = elsewhere(t, &named)
+		path = p.folder.Path
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(othersLeft, below(t, work)); diff != "" || fileExists(path) {
+		t.Errorf("the state is there: %t (-want +got):\n%s", fileExists(path), diff)
+	}
 }
 
 // answering is a person who answers after something happened.

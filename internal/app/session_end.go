@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"assay.bench/api/v1alpha1"
+	"assay.bench/internal/app/state"
 	"assay.bench/slurmbridge"
 )
 
@@ -114,8 +115,7 @@ func (s *session) collected() error {
 	if err := s.output.done(); err != nil || !s.plane.owned {
 		return err
 	}
-	s.plane.folder.Info.Collected = true
-	return s.plane.folder.Save()
+	return s.plane.folder.Change(func(i *state.Info) { i.Collected = true })
 }
 
 // interrupted cancels: jobs end, what was measured is kept, and the user hears what was ended.
@@ -217,9 +217,10 @@ func (s *session) directories(ctx context.Context) map[string]string {
 		case err == nil && bm.Status.Run != nil:
 			out[name] = bm.Status.Run.Directory
 		case apierrors.IsNotFound(err) && s.plane.owned:
-			left, err := filepath.Glob(filepath.Join(s.plane.folder.Work(), s.plane.folder.Info.Origin, name, "*"))
-			if err == nil && len(left) > 0 {
-				out[name] = left[len(left)-1]
+			for _, work := range s.plane.works() {
+				if left := matching(filepath.Join(work, s.plane.folder.Info.Origin, name), "*"); len(left) > 0 {
+					out[name] = left[len(left)-1]
+				}
 			}
 		}
 	}

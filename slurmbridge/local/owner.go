@@ -14,6 +14,11 @@ func OwnFolder(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	return CheckFolder(path)
+}
+
+// CheckFolder checks that a folder is there, and ours alone.
+func CheckFolder(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return err

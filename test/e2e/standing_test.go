@@ -80,6 +80,22 @@ func TestRunTakesBackWhatStandsForItself(t *testing.T) {
 	gone(t, u)
 }
 
+// In a work folder of its Site's own a run leaves what others may use: the program, under its hash.
+func TestRunLeavesOnlyTheProgramInAWorkFolder(t *testing.T) {
+	t.Parallel()
+	u := user.New(t)
+	work := u.Path("work")
+	if a := run(u, onSite(work, simulator, command("[no-such-server]", probeHealth))); a.Code != 5 {
+		t.Errorf("exit code %d, want 5\n%s", a.Code, a.Stderr)
+	}
+	for pattern, want := range map[string]int{"bin/*/assay-node": 1, "*": 2, ".origins/*": 0} {
+		if found, err := filepath.Glob(filepath.Join(work, pattern)); err != nil || len(found) != want {
+			t.Errorf("%s matches %v, %v, want %d", pattern, found, err, want)
+		}
+	}
+	gone(t, u)
+}
+
 // Jobs that end while nobody is there leave results that nobody has. They are not thrown away.
 func TestPruneWaitsForResultsToBeCollected(t *testing.T) {
 	t.Parallel()

@@ -55,6 +55,8 @@ type Info struct {
 	Benchmarks []string `json:"benchmarks,omitempty"`
 	// Collected says that the results of a run are whole in Output.
 	Collected bool `json:"collected,omitempty"`
+	// WorkDirs are the work folders of local Sites that have one of their own. Below each is a folder of this origin.
+	WorkDirs []string `json:"workDirs,omitempty"`
 }
 
 // Folder is the state of one control plane.
@@ -71,6 +73,9 @@ func (f Folder) Jobs() string { return filepath.Join(f.Path, "jobs") }
 
 // Work is the work folder of the default local site.
 func (f Folder) Work() string { return filepath.Join(f.Path, "work") }
+
+// Works are all work folders on this host.
+func (f Folder) Works() []string { return append([]string{f.Work()}, f.Info.WorkDirs...) }
 
 // Log is the log of the control plane.
 func (f Folder) Log() string { return filepath.Join(f.Path, "assay.log") }
@@ -158,6 +163,39 @@ func (f Folder) Save() error {
 		return fmt.Errorf("state folder: %w", err)
 	}
 	return nil
+}
+
+// Change changes what assay.json says now, which may be more than f knows: the process that has the control plane does
+// so in several places.
+func (f *Folder) Change(change func(*Info)) error {
+	lock, err := os.Open(f.Path) // a folder can be locked as well as a file
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	defer lock.Close() // gives the lock back
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("state folder: lock: %w", err)
+	}
+	now, err := read(f.Path)
+	if err != nil {
+		return err
+	}
+	change(&now.Info)
+	f.Info = now.Info
+	return f.Save()
+}
+
+// AddWork notes a work folder, before anything is put there: what nobody knows of, nobody removes.
+func (f Folder) AddWork(dir string) error {
+	dir = filepath.Clean(dir)
+	if dir == f.Work() {
+		return nil
+	}
+	return f.Change(func(i *Info) {
+		if !slices.Contains(i.WorkDirs, dir) {
+			i.WorkDirs = append(i.WorkDirs, dir)
+		}
+	})
 }
 
 // Open reads the folder of a control plane. One in a root that others may use is refused.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -302,6 +303,33 @@ func TestNoStrangerIsTerminated(t *testing.T) {
 	var status syscall.WaitStatus
 	if pid, err := syscall.Wait4(stranger.Process.Pid, &status, syscall.WNOHANG, nil); pid != 0 || err != nil {
 		t.Errorf("the stranger was ended: %v, %v", status, err)
+	}
+}
+
+// Who changes assay.json keeps what others wrote there since.
+func TestChangesAreKept(t *testing.T) {
+	f := create(t, ours(t), 1, Info{Kind: KindRun})
+	var all sync.WaitGroup
+	for _, dir := range []string{"/b", "/a/", "/b", f.Work()} {
+		all.Go(func() {
+			if err := f.AddWork(dir); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if err := f.Change(func(i *Info) { i.Collected = true }); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := Open(f.Path)
+	if err != nil || !stored.Info.Collected {
+		t.Fatalf("%+v, %v", stored.Info, err)
+	}
+	for _, got := range []Folder{f, stored} {
+		slices.Sort(got.Info.WorkDirs)
+		if diff := cmp.Diff([]string{f.Work(), "/a", "/b"}, got.Works()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
 }
 
