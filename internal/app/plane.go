@@ -31,6 +31,7 @@ type plane struct {
 	// owned says that the control plane runs in this process; the rest is set only then.
 	owned    bool
 	log      io.Closer
+	logger   logr.Logger
 	server   *controlplane.Server
 	registry *site.Registry
 	// cancel ends the controllers, which then close ended; failed gets why they, or the API server, cannot go on.
@@ -51,7 +52,7 @@ func openServer(ctx context.Context, o *OS, folder state.Folder) (*plane, error)
 	if err != nil {
 		return nil, errors.Join(inUse(folder, err), file.Close())
 	}
-	p := &plane{folder: folder, owned: true, log: file, server: server}
+	p := &plane{folder: folder, owned: true, log: file, logger: log, server: server}
 	if p.client, err = newClient(server.Config()); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}

@@ -164,6 +164,25 @@ func TestASessionDeletesOnlyItsOwn(t *testing.T) {
 	})
 }
 
+// Who lost the terminal finds in the log how to come back.
+func TestHowToAttachIsInTheLog(t *testing.T) {
+	withPlane(t, func(p *plane) {
+		o, said := at(t.TempDir(), "")
+		s := &session{o: o, plane: p, progress: newProgress(o)}
+		if err := s.begin(t.Context(), objects(t, aBenchmark)); err != nil {
+			t.Fatal(err)
+		}
+		log, err := os.ReadFile(p.folder.Log())
+		if err != nil {
+			t.Fatal(err)
+		}
+		command := "assay attach " + p.folder.Short()
+		if !strings.Contains(said.String(), command) || !strings.Contains(string(log), `"msg":"if the terminal is lost, attach","command":"`+command+`"`) {
+			t.Errorf("said:\n%s\nlogged:\n%s", said, log)
+		}
+	})
+}
+
 // What a cancelled run left, and could not be written, is not lost with the state: assay attach writes it.
 func TestWhatACancelledRunLeftIsFound(t *testing.T) {
 	withPlane(t, func(p *plane) {

@@ -54,7 +54,9 @@ func (s *session) begin(ctx context.Context, objects []recipe.Object) error {
 		return err
 	}
 	if s.plane.owned {
-		s.progress.sayf("assay: control plane %s; if this terminal is lost: assay attach %s", s.plane.folder.Short(), s.plane.folder.Short())
+		back := s.wayBack()
+		s.progress.sayf("assay: control plane %s; if this terminal is lost: %s", s.plane.folder.Short(), back)
+		s.plane.logger.Info("if the terminal is lost, attach", "command", back)
 	}
 	return nil
 }
