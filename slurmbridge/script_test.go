@@ -213,6 +213,7 @@ func TestScriptRuns(t *testing.T) {
 	}{
 		"ended":   {reason: "exit code 0", node: "exit 0", want: ending{1, "Ended", 0, "", ""}, wantLink: "2"},
 		"failed":  {reason: "the child's code is the job's", node: "exit 9", wantCode: 9, want: ending{1, "Error", 9, "assay-node ended with exit code 9; job.log says why", ""}, wantLink: "2"},
+		"full":    {reason: "74 is known", node: "exit 74", wantCode: 74, want: ending{1, "WorkDirUnusable", 74, "the folder of the job could not be written to the end: free some space or raise the quota; job.log says more", ""}, wantLink: "2"},
 		"plan":    {reason: "78 is known", node: "exit 78", wantCode: 78, want: ending{1, "UnknownPlan", 78, "assay-node does not know this version of plan.json: use the assay-node that belongs to assay", ""}, wantLink: "2"},
 		"killed":  {reason: "a signal is named", node: "kill -9 $$", wantCode: 137, want: ending{1, "Error", 137, "assay-node was ended by signal 9", ""}, wantLink: "2"},
 		"present": {reason: "the child knows better", node: `printf '{"version":1,"reason":"Idle","code":1,"time":"2026-01-02T03:04:05Z"}' >exit.json; exit 1`, wantCode: 1, want: ending{1, "Idle", 1, "", ""}, wantLink: "2"},

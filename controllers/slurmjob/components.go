@@ -223,8 +223,11 @@ func badness(e *v1alpha1.ComponentExit) int {
 	case rundir.ExitReasonStopped:
 		return 3
 	}
-	return 4
+	return cause
 }
+
+// cause is the badness of an end that follows from no other.
+const cause = 4
 
 // The least time between two writes of a status that tells nothing new but this.
 const (

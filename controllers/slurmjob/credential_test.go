@@ -24,6 +24,8 @@ func TestCredential(t *testing.T) {
 		"pair":  {"what signs requests has two parts", map[string]string{"username": "u", "password": "p"}, false, `{"token":"","username":"u","password":"p"}`, ""},
 		"pair for a token": {"every request would be refused, without a hint", map[string]string{"username": "u", "password": "p"}, true, "",
 			"the Secret mine does not hold the key token, and inference sends nothing else: add it"},
+		"line end": {"a file often ends with one", map[string]string{"token": "t\n"}, true, "",
+			"the key token of the Secret mine holds a space or a line end, which no header can carry: store it without, as kubectl create secret --from-literal does"},
 		"half a pair": {"it signs nothing", map[string]string{"username": "u"}, false, "",
 			"the Secret mine holds neither the key token nor the keys username and password: add them"},
 	}

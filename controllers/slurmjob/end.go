@@ -85,6 +85,8 @@ func judge(p *pass, j slurmbridge.Job) verdict {
 		return verdict{reason: v1alpha1.ReasonCancelled, message: fmt.Sprintf("job %s was cancelled at the batch system", j.ID)}
 	case exitReason == rundir.ExitReasonClaimed:
 		return verdict{reason: word(exitReason), message: fmt.Sprintf("another job holds the folder %s; job %s did nothing", p.status.Directory, j.ID)}
+	case exitReason == rundir.ExitReasonWorkDirUnusable && (failed == nil || badness(failed.Exit) < cause):
+		return verdict{reason: word(exitReason), message: exitMessage} // the cause itself could not be written
 	case failed != nil:
 		return verdict{reason: word(failed.Exit.Reason), message: fmt.Sprintf("%s %s: %s", failed.Kind, failed.Name, sentence(failed.Exit))}
 	case exitReason == rundir.ExitReasonStopped:

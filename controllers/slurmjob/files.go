@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,6 +30,8 @@ func (k *Kind) credential(ctx context.Context, namespace string, want plan.Secre
 	}
 	c := rundir.Credential{Token: string(s.Data["token"]), Username: string(s.Data["username"]), Password: string(s.Data["password"])}
 	switch {
+	case want.NeedsToken && strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return nil, invalid("the key token of the Secret %s holds a space or a line end, which no header can carry: store it without, as kubectl create secret --from-literal does", want.Name)
 	case c.Token != "":
 	case want.NeedsToken:
 		return nil, invalid("the Secret %s does not hold the key token, and inference sends nothing else: add it", want.Name)

@@ -91,14 +91,12 @@ func openPlane(ctx context.Context, o *OS, folder state.Folder) (*plane, error) 
 	if err != nil {
 		return nil, err
 	}
-	err = folder.Change(func(i *state.Info) { i.Host, i.PID = o.Host, o.PID })
-	if err != nil {
+	if p.folder, err = folder.Change(func(i *state.Info) { i.Host, i.PID = o.Host, o.PID }); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
-	p.folder = folder
 	mgr, registry, err := newManager(o, p.server.Config(), managerOptions{
 		origin: folder.Info.Origin, jobsDir: folder.Jobs(), stateDir: folder.Path, allowHost: true,
-		metrics: "0", probes: "0", log: ctrl.Log, noteWork: func(dir string) error { return folder.AddWork(dir) },
+		metrics: "0", probes: "0", log: ctrl.Log, noteWork: folder.AddWork,
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.stop())

@@ -277,7 +277,8 @@ func TestPruneAsksForTheOwner(t *testing.T) {
 func elsewhere(t *testing.T, f *state.Folder) (work, run string) {
 	t.Helper()
 	work = filepath.Join(t.TempDir(), "a [work] folder*")
-	if err := f.Change(func(i *state.Info) { i.WorkDirs = append(i.WorkDirs, work) }); err != nil {
+	var err error
+	if *f, err = f.Change(func(i *state.Info) { i.WorkDirs = append(i.WorkDirs, work) }); err != nil {
 		t.Fatal(err)
 	}
 	run = filepath.Join(work, f.Info.Origin, "default", "one", "g1")

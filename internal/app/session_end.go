@@ -115,7 +115,9 @@ func (s *session) collected() error {
 	if err := s.output.done(); err != nil || !s.plane.owned {
 		return err
 	}
-	return s.plane.folder.Change(func(i *state.Info) { i.Collected = true })
+	var err error
+	s.plane.folder, err = s.plane.folder.Change(func(i *state.Info) { i.Collected = true })
+	return err
 }
 
 // interrupted cancels: jobs end, what was measured is kept, and the user hears what was ended.

@@ -216,17 +216,17 @@ func (b *batch) wait(c *child) int {
 	if err := rescue(b.world, b.job, c.component.name, c.rank); err != nil {
 		b.sayf("%s: its last samples are lost: %v", c, err)
 	}
-	b.closeRank(c)
-	return c.code
+	return max(c.code, b.closeRank(c))
 }
 
-// closeRank writes how a rank ended that could not write it itself, so that nobody waits for it.
-func (b *batch) closeRank(c *child) {
+// closeRank writes how a rank ended that could not write it itself, so that nobody waits for it. It returns the exit code
+// of its own failure.
+func (b *batch) closeRank(c *child) int {
 	dir := rundir.Rank(b.job.dir, c.component.name, c.rank)
 	p := peer{name: c.component.name, rank: c.rank, dir: dir}
 	p.look(time.Now())
 	if p.over() {
-		return
+		return rundir.ExitOK
 	}
 	reason := rundir.ExitReasonError
 	if c.component.verb == "serve" {
@@ -253,9 +253,10 @@ func (b *batch) closeRank(c *child) {
 	if err := errors.Join(errs...); err != nil {
 		b.sayf("%s: %s: %v", c, end.message, err)
 		b.stopAll(syscall.SIGTERM) // the others would wait for a word of it
-		return
+		return asEnding(err).code
 	}
 	b.sayf("%s: %s", c, end.message)
+	return rundir.ExitOK
 }
 
 func (b *batch) log(event string, fields ...any) {

@@ -323,7 +323,7 @@ func TestDiskThatFills(t *testing.T) {
 	f := newFixture(t)
 	f.sim()
 	f.env = []string{"ASSAY_NODE_TEST_FSIZE=6000"} // status and provenance fit, a result does not
-	if code := f.wait(f.start()); code != rundir.ExitFailed {
+	if code := f.wait(f.start()); code != rundir.ExitWorkDirUnusable {
 		t.Errorf("exit code %d", code)
 	}
 	e := f.exit("load", 1)

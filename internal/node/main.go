@@ -101,7 +101,7 @@ func commands(w *World) *cobra.Command {
   llmsim  is a server that behaves like one for large language models
 
 Exit codes: 0 done as planned, 1 a component failed (its exit.json says how), 2 wrong command line,
-78 the plan has a version that this assay-node does not know.`,
+74 the disk of the run directory is full, 78 the plan has a version that this assay-node does not know.`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true

@@ -133,7 +133,7 @@ func (r *rank) close(end *ending) int {
 		r.events.Close())
 	if err != nil {
 		r.sayf("%v", err)
-		return max(end.code, rundir.ExitFailed)
+		return max(end.code, asEnding(err).code)
 	}
 	return end.code
 }

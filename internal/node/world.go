@@ -63,6 +63,13 @@ func endf(reason, format string, args ...any) *ending {
 	return &ending{reason: reason, code: rundir.ExitFailed, message: fmt.Sprintf(format, args...)}
 }
 
+// diskFull has an exit code of its own: where nothing can be written the code alone tells the cause.
+func diskFull(format string, args ...any) *ending {
+	end := endf(rundir.ExitReasonDiskFull, format, args...)
+	end.code = rundir.ExitWorkDirUnusable
+	return end
+}
+
 // asEnding makes an ending of any error: one that is already in it, DiskFull, or Error.
 func asEnding(err error) *ending {
 	if e, ok := errors.AsType[*ending](err); ok {
@@ -70,9 +77,9 @@ func asEnding(err error) *ending {
 	}
 	switch {
 	case errors.Is(err, rundir.ErrDiskFull):
-		return endf(rundir.ExitReasonDiskFull, "%v", err)
+		return diskFull("%v", err)
 	case rundir.DiskFull(err):
-		return endf(rundir.ExitReasonDiskFull, "%v: %v: free some space or raise the quota", err, rundir.ErrDiskFull)
+		return diskFull("%v: %v: free some space or raise the quota", err, rundir.ErrDiskFull)
 	}
 	return endf(rundir.ExitReasonError, "%v", err)
 }

@@ -30,7 +30,7 @@ const (
 	ExitOK = 0
 	// ExitFailed: a component failed; its exit.json says how.
 	ExitFailed = 1
-	// ExitWorkDirUnusable: the claim could not be made.
+	// ExitWorkDirUnusable: the claim could not be made, or the disk of the folder is full.
 	ExitWorkDirUnusable = 74
 	// ExitClaimed: another job holds the claim; no work was done.
 	ExitClaimed = 75

@@ -129,7 +129,7 @@ func onSmallDisk(u *user.User, size, folder string, args ...string) user.Answer 
 }
 
 // fills is a server that writes until the disk is full, and then goes on trying.
-var fills = command(`[bash, -c, "sleep 1; while :; do cat /dev/zero >$(DIR)/fill; sleep 0.1; done"]`, probeExec)
+var fills = command(`[bash, -c, "sleep 1; while :; do cat /dev/zero >>$(DIR)/fill; sleep 0.1; done"]`, probeExec)
 
 func fullDisks() map[string]badInput {
 	folder := func(t *testing.T, u *user.User, name string) string {

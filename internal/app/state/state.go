@@ -166,23 +166,23 @@ func (f Folder) Save() error {
 }
 
 // Change changes what assay.json says now, which may be more than f knows: the process that has the control plane does
-// so in several places.
-func (f *Folder) Change(change func(*Info)) error {
+// so in several places. It returns the folder with what is stored then.
+func (f Folder) Change(change func(*Info)) (Folder, error) {
 	lock, err := os.Open(f.Path) // a folder can be locked as well as a file
 	if err != nil {
-		return fmt.Errorf("state folder: %w", err)
+		return f, fmt.Errorf("state folder: %w", err)
 	}
 	defer lock.Close() // gives the lock back
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("state folder: lock: %w", err)
+		return f, fmt.Errorf("state folder: lock: %w", err)
 	}
 	now, err := read(f.Path)
 	if err != nil {
-		return err
+		return f, err
 	}
 	change(&now.Info)
 	f.Info = now.Info
-	return f.Save()
+	return f, f.Save()
 }
 
 // AddWork notes a work folder, before anything is put there: what nobody knows of, nobody removes.
@@ -191,11 +191,12 @@ func (f Folder) AddWork(dir string) error {
 	if dir == f.Work() {
 		return nil
 	}
-	return f.Change(func(i *Info) {
+	_, err := f.Change(func(i *Info) {
 		if !slices.Contains(i.WorkDirs, dir) {
 			i.WorkDirs = append(i.WorkDirs, dir)
 		}
 	})
+	return err
 }
 
 // Open reads the folder of a control plane. One in a root that others may use is refused.

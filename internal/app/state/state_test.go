@@ -318,7 +318,8 @@ func TestChangesAreKept(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if err := f.Change(func(i *Info) { i.Collected = true }); err != nil {
+	f, err := f.Change(func(i *Info) { i.Collected = true })
+	if err != nil {
 		t.Fatal(err)
 	}
 	stored, err := Open(f.Path)
