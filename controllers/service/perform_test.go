@@ -103,6 +103,21 @@ func (r *rig) jobs() []v1alpha1.SlurmJob {
 	return list.Items
 }
 
+// anotherSpec changes the spec after the job was handed in, and lets the controller follow.
+func (r *rig) anotherSpec() {
+	r.t.Helper()
+	r.files["/work/o/ns/service.sim/g3/bsvc-sim-g3/1/plan.json"] = []byte("{}")
+	var s v1alpha1.Service
+	if err := r.get("sim", &s); err != nil {
+		r.t.Fatal(err)
+	}
+	s.Spec.IdleTimeout = "1m"
+	if err := r.api.Update(r.t.Context(), &s); err != nil {
+		r.t.Fatal(err)
+	}
+	r.passes(4)
+}
+
 func TestOwnJob(t *testing.T) {
 	r := newRig(t)
 	r.passes(3) // the finalizer, the job, and once more
@@ -130,16 +145,7 @@ func TestAnotherSpec(t *testing.T) {
 	r := newRig(t)
 	r.passes(3)
 	former := r.jobs()[0]
-	r.files["/work/o/ns/service.sim/g3/bsvc-sim-g3/1/plan.json"] = []byte("{}") // it was handed in
-	var s v1alpha1.Service
-	if err := r.get("sim", &s); err != nil {
-		t.Fatal(err)
-	}
-	s.Spec.IdleTimeout = "1m"
-	if err := r.api.Update(t.Context(), &s); err != nil {
-		t.Fatal(err)
-	}
-	r.passes(4)
+	r.anotherSpec()
 	jobs := r.jobs()
 	if len(jobs) != 1 || jobs[0].Spec.Run.IdleTimeout != "1m" || jobs[0].Spec.Run.Name == former.Spec.Run.Name {
 		t.Errorf("jobs %+v", jobs)
@@ -151,16 +157,7 @@ func TestLaggingCache(t *testing.T) {
 	r := newRig(t)
 	r.passes(3)
 	former := r.jobs()
-	r.files["/work/o/ns/service.sim/g3/bsvc-sim-g3/1/plan.json"] = []byte("{}") // it was handed in
-	var s v1alpha1.Service
-	if err := r.get("sim", &s); err != nil {
-		t.Fatal(err)
-	}
-	s.Spec.IdleTimeout = "1m"
-	if err := r.api.Update(t.Context(), &s); err != nil {
-		t.Fatal(err)
-	}
-	r.passes(4)
+	r.anotherSpec()
 	current := r.jobs()
 	lagging := interceptor.NewClient(r.api.(client.WithWatch), interceptor.Funcs{
 		List: func(ctx context.Context, api client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
