@@ -22,22 +22,36 @@ import (
 
 // The client's times against those that the simulator logged: both stamp with CLOCK_MONOTONIC, which all processes of
 // a machine share. A machine that does something else at the wrong moment may spoil an attempt; of three, one must agree.
+//
+// The host of a virtual machine may take a core away for milliseconds that neither side can see. Where it took more than
+// 1 % of the client's time, a p99 is the host's and not the client's: such an attempt does not count against the client,
+// and another is made.
 func TestQuickstartAgreesWithTheSimulator(t *testing.T) {
-	const attempts = 3
-	for attempt := 1; attempt <= attempts; attempt++ {
+	const (
+		attempts = 3
+		most     = 12
+		tooMuch  = 0.01
+	)
+	core, undisturbed := user.Cores(t)[0], 0
+	for attempt := 1; attempt <= most && undisturbed < attempts; attempt++ {
 		u := user.New(t)
+		begun, before := time.Now(), user.Stolen(t, core)
 		r := pinnedQuickstart(t, u)
+		stolen := float64(user.Stolen(t, core)-before) / float64(time.Since(begun))
 		u.Whole(r, 6)
 		run := u.Path("out", "run")
 		pairs := matched(t, run)
 		exactTokens(t, r, run)
 		table, agrees := calibrate(r, pairs)
-		t.Logf("attempt %d of %d: agrees: %t\n%s", attempt, attempts, agrees, table)
+		t.Logf("attempt %d: agrees: %t; the host took %.1f %% of the client's core\n%s", attempt, agrees, 100*stolen, table)
 		if agrees || t.Failed() {
 			return
 		}
+		if stolen <= tooMuch {
+			undisturbed++
+		}
 	}
-	t.Errorf("in none of %d attempts did the client's times agree with the simulator's", attempts)
+	t.Errorf("in no attempt did the client's times agree with the simulator's; in %d the host left the client its core", undisturbed)
 }
 
 // pinnedQuickstart runs the quickstart with a core for the client's process alone, one for the server, and the others

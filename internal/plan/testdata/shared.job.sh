@@ -107,6 +107,7 @@ reason=Error
 message="assay-node ended with exit code $code; job.log says why"
 case $code in
     0) reason=Ended message='' ;;
+    74) reason=WorkDirUnusable message='the folder of the job could not be written to the end: free some space or raise the quota; job.log says more' ;;
     78) reason=UnknownPlan message='assay-node does not know this version of plan.json: use the assay-node that belongs to assay' ;;
     126 | 127) message="$node cannot be run; job.log says why" ;;
     *)
