@@ -1,18 +1,12 @@
 package inference
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"assay.bench/internal/load"
 )
 
 // split reads events from pieces of the given sizes, over and over.
@@ -227,98 +221,17 @@ func contentOf(v map[string]any) bool {
 	return false
 }
 
-func TestParseHead(t *testing.T) {
-	for name, c := range map[string]struct {
-		reason, in string
-		want       head
-		n          int
-		err        bool
-	}{
-		"plain":    {"names are compared without case", "HTTP/1.1 200 OK\r\ncontent-TYPE: text/html ; x=y\r\nContent-Length:  12 \r\n\r\nbody", head{200, 12, false, false, []byte("text/html")}, 72, false},
-		"chunked":  {"a chunked body", "HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\nConnection: close\r\n\r\n", head{200, -1, true, true, nil}, 63, false},
-		"1.0":      {"HTTP/1.0 closes unless it says otherwise", "HTTP/1.0 200 OK\n\n", head{200, -1, false, true, nil}, 17, false},
-		"1.0 keep": {"and it may", "HTTP/1.0 200 OK\nConnection: keep-alive\n\n", head{200, -1, false, false, nil}, 40, false},
-		"part":     {"not whole yet", "HTTP/1.1 200 OK\r\nA: b\r\n", head{}, 0, false},
-		"other":    {"not HTTP", "SSH-2.0\r\n\r\n", head{}, 0, true},
-		"status":   {"no status", "HTTP/1.1 2x0 OK\r\n\r\n", head{}, 0, true},
-		"lengths":  {"two lengths that differ", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", head{}, 0, true},
-		"coding":   {"a coding that nobody asked for", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", head{}, 0, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, n, err := parseHead([]byte(c.in))
-			if (err != nil) != c.err || n != c.n {
-				t.Fatalf("%s: %d bytes, error %v; want %d", c.reason, n, err, c.n)
-			}
-			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(head{})); n > 0 && diff != "" {
-				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
-			}
-		})
-	}
-}
-
-// FuzzAnswer reads head and body and compares with net/http on whatever both accept; cut into pieces it is the same.
-func FuzzAnswer(f *testing.F) {
-	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"), uint8(3))
-	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\nd\r\n0\r\nA: b\r\n\r\n"), uint8(1))
-	f.Add([]byte("HTTP/1.0 404 No\r\n\r\nrest"), uint8(2))
-	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
-		status, got, err := readAnswer(in, len(in)+1)
-		status2, pieces, err2 := readAnswer(in, int(size)+1)
-		if status != status2 || !bytes.Equal(got, pieces) || (err == nil) != (err2 == nil) {
-			t.Fatalf("the pieces matter: %d %q %v, %d %q %v", status, got, err, status2, pieces, err2)
-		}
-		resp, herr := http.ReadResponse(bufio.NewReader(bytes.NewReader(in)), &http.Request{Method: http.MethodPost})
-		if err != nil || herr != nil || status < 200 || len(resp.TransferEncoding) > 0 != strings.Contains(strings.ToLower(string(in)), "chunked") {
-			return
-		}
-		defer resp.Body.Close()
-		want, herr := io.ReadAll(resp.Body)
-		if herr == nil && (status != resp.StatusCode || !bytes.Equal(got, want)) {
-			t.Errorf("got %d %q, net/http %d %q", status, got, resp.StatusCode, want)
-		}
-	})
-}
-
-// readAnswer reads a whole answer from reads of at most n bytes.
-func readAnswer(in []byte, n int) (status int, all []byte, err error) {
-	s := &stream{ctx: context0, conn: &pieces{in: in, n: n}, clock: load.NewTimerClock(), limits: limits{first: never, total: never, idle: never}}
-	h, err := s.head()
-	if err != nil {
-		return 0, nil, err
-	}
-	b := newBody(s, h)
-	for {
-		piece, err := b.next()
-		all = append(all, piece...)
-		if errors.Is(err, io.EOF) {
-			return h.status, all, nil
-		}
-		if err != nil {
-			return h.status, all, err
-		}
-	}
-}
-
 // Parsing an event allocates nothing.
 func TestParsingAllocatesNothing(t *testing.T) {
-	answer := []byte(framed(text("hello", "7")) + framed(": ping\n\n") + framed(text("there", "8")))
-	source := &pieces{n: 1 << 20}
-	s := &stream{ctx: context0, conn: source, clock: load.NewTimerClock(), limits: limits{first: never, total: never, idle: never}}
-	b := newBody(s, head{status: 200, chunked: true, length: -1})
+	answer := []byte(event(`{"choices":[{"text":"hello"}],"usage":{"completion_tokens":7}}`) + ": ping\n\n" +
+		event(`{"choices":[{"text":"there"}],"usage":{"completion_tokens":8}}`))
 	var e events
 	found := 0
 	read := func() {
-		source.in = answer
-		for want := found + 2; found < want; {
-			piece, err := b.next()
-			if err != nil {
-				t.Fatal(err)
-			}
-			e.feed(piece)
-			for data, more := e.next(); more; data, more = e.next() {
-				if c, valid := scanChunk(data); valid && c.content {
-					found++
-				}
+		e.feed(answer)
+		for data, more := e.next(); more; data, more = e.next() {
+			if c, valid := scanChunk(data); valid && c.content {
+				found++
 			}
 		}
 	}

@@ -64,8 +64,8 @@ func TestChatRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(string(w.head), "POST /v1/chat/completions HTTP/1.1\r\nHost: [::1]\r\n") || w.address != "[::1]:80" {
-		t.Errorf("head %q, address %s", w.head, w.address)
+	if !strings.HasPrefix(string(w.head), "POST /v1/chat/completions HTTP/1.1\r\nHost: [::1]\r\n") || w.http.Address != "[::1]:80" {
+		t.Errorf("head %q, address %s", w.head, w.http.Address)
 	}
 	body := decode(t, string(w.appendBody(nil, w.request(7))))
 	message := body["messages"].([]any)[0].(map[string]any)

@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"assay.bench/internal/load"
+	"assay.bench/internal/load/http1"
 )
 
 // worker makes requests one after the other on a connection of its own.
 type worker struct {
 	workload   *Workload
-	connection *connection
-	stream     stream
+	connection *http1.Connection
 	events     events
 	timeline   timeline
 	asked      request
@@ -34,15 +34,11 @@ const sampleBytes = 512
 var errLongEvent = fmt.Errorf("an event of the answer is longer than %d KiB", longestEvent>>10)
 
 func newWorker(ctx context.Context, w *Workload) *worker {
-	return &worker{
-		workload:   w,
-		connection: newConnection(ctx, w),
-		stream:     stream{ctx: ctx, clock: w.options.Clock},
-	}
+	return &worker{workload: w, connection: http1.New(ctx, &w.http)}
 }
 
 // Close ends the connection.
-func (w *worker) Close() { w.connection.end() }
+func (w *worker) Close() { w.connection.End() }
 
 // Do makes one attempt.
 func (w *worker) Do(op *load.Op) {
@@ -100,29 +96,19 @@ type outcome struct {
 
 // exchange sends the request and reads the answer.
 func (w *worker) exchange(op *load.Op) outcome {
-	limits := newLimits(&w.workload.options, op.Sent)
-	conn, err := w.connection.open(op.Sent, limits.due())
-	if err != nil {
-		return outcome{kind: openFailure(err), err: err}
+	if err := w.connection.Open(op.Sent, w.workload.timeouts.From(op.Sent)); err != nil {
+		return outcome{kind: http1.DialKind(err), err: err}
 	}
-	w.stream.conn = conn
-	w.stream.r, w.stream.w = 0, 0
-	w.stream.start(limits)
 	keep := false
-	defer func() {
-		if !keep {
-			w.connection.close()
-		}
-		w.connection.used = w.workload.options.Clock.Now()
-	}()
-	if _, err := conn.Write(w.message); err != nil && !w.answerWaits() {
+	defer func() { w.connection.Finish(keep) }()
+	if err := w.connection.Write(w.message); err != nil {
 		return w.broken(err, load.Reset)
 	}
-	h, err := w.stream.head()
+	h, err := w.connection.Head()
 	if err != nil {
 		return w.broken(err, load.Reset)
 	}
-	body := newBody(&w.stream, h)
+	body := http1.NewBody(&w.connection.Stream, h)
 	var out outcome
 	if refused := refusal(h); refused.kind != "" {
 		out, err = w.sample(&body, refused)
@@ -130,52 +116,48 @@ func (w *worker) exchange(op *load.Op) outcome {
 		out, err = w.answer(&body)
 		out.answered = true
 	}
-	op.Done = w.stream.at
-	keep = err == nil && !h.close && body.state == over && len(w.stream.unread()) == 0
+	op.Done = w.connection.At
+	keep = err == nil && !h.Close && body.Over() && len(w.connection.Unread()) == 0
 	return out
 }
 
-// answerWaits: a server that refuses a request may answer before it has read all of it, and close; then the answer
-// counts and not the error of the write.
-func (w *worker) answerWaits() bool { return w.stream.fill() == nil }
-
 // broken is the outcome of an error of the connection. A write that a deadline ended, ended by the limit that came first.
 func (w *worker) broken(err error, ended load.Kind) outcome {
-	var late timeoutError
+	var late http1.TimeoutError
 	switch {
 	case errors.As(err, &late):
-		return outcome{kind: late.kind, sample: err.Error()}
-	case errors.Is(err, errMalformed), errors.Is(err, errTooLong):
+		return outcome{kind: late.Kind, sample: err.Error()}
+	case errors.Is(err, http1.ErrMalformed), errors.Is(err, http1.ErrTooLong):
 		return outcome{kind: load.StreamError, sample: err.Error()}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return outcome{kind: ended, sample: "the server closed the connection"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return outcome{kind: w.stream.limits.kind(), err: err}
+		return outcome{kind: w.connection.Limits.Kind(), err: err}
 	}
 	return outcome{kind: load.KindOf(err), err: err}
 }
 
 // refusal is the outcome of an answer that is not a stream of events.
-func refusal(h head) outcome {
+func refusal(h http1.Head) outcome {
 	switch {
-	case h.status >= 500:
-		return outcome{kind: load.HTTP5xx, code: h.status}
-	case h.status != 200:
-		return outcome{kind: load.HTTP4xx, code: h.status}
-	case isFold(h.mediaType, "text/html"):
+	case h.Status >= 500:
+		return outcome{kind: load.HTTP5xx, code: h.Status}
+	case h.Status != 200:
+		return outcome{kind: load.HTTP4xx, code: h.Status}
+	case http1.IsFold(h.MediaType, "text/html"):
 		return outcome{kind: load.StreamError, sample: "answered HTML instead of a stream of events: "}
-	case isFold(h.mediaType, "application/json"):
+	case http1.IsFold(h.MediaType, "application/json"):
 		return outcome{kind: load.StreamError, sample: "answered JSON instead of a stream of events: "}
 	}
 	return outcome{}
 }
 
 // sample reads a short body to its end and keeps its beginning.
-func (w *worker) sample(body *body, out outcome) (outcome, error) {
+func (w *worker) sample(body *http1.Body, out outcome) (outcome, error) {
 	const longest = 64 << 10
 	read := 0
 	for {
-		piece, err := body.next()
+		piece, err := body.Next()
 		if room := sampleBytes - len(out.sample); room > 0 {
 			out.sample += string(piece[:min(len(piece), room)])
 		}
@@ -186,16 +168,16 @@ func (w *worker) sample(body *body, out outcome) (outcome, error) {
 		case err != nil:
 			return out, err
 		case read > longest:
-			return out, errTooLong
+			return out, http1.ErrTooLong
 		}
 	}
 }
 
 // answer reads a stream of events through its end mark.
-func (w *worker) answer(body *body) (outcome, error) {
+func (w *worker) answer(body *http1.Body) (outcome, error) {
 	w.events.reset()
 	for {
-		piece, err := body.next()
+		piece, err := body.Next()
 		if err != nil {
 			return w.cut(err)
 		}
@@ -243,21 +225,21 @@ func (w *worker) event(data []byte) (out outcome, done bool) {
 	if !valid || c.failure {
 		return outcome{kind: load.StreamError, sample: string(data[:min(len(data), sampleBytes)])}, true
 	}
-	w.timeline.add(w.stream.at, c)
+	w.timeline.add(w.connection.At, c)
 	if c.content {
-		w.stream.content()
+		w.connection.Content()
 	}
 	return outcome{}, false
 }
 
 // finish reads what follows the end mark, so that the connection can be used again.
-func (w *worker) finish(body *body) error {
-	due := w.stream.at + int64(afterDone)
-	if !body.buffered() && due < w.stream.limits.due() {
-		w.stream.start(limits{first: due, total: due, idle: never})
+func (w *worker) finish(body *http1.Body) error {
+	due := w.connection.At + int64(afterDone)
+	if !body.Buffered() && due < w.connection.Limits.Due() {
+		w.connection.Start(http1.Limits{First: due, Total: due, Idle: http1.Never})
 	}
 	for {
-		if _, err := body.next(); errors.Is(err, io.EOF) {
+		if _, err := body.Next(); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package inference
+package http1
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package inference
+package http1
 
 import (
 	"bytes"
@@ -12,14 +12,16 @@ import (
 	"assay.bench/internal/load"
 )
 
-// stream reads one connection and stamps each read right after it returned.
-type stream struct {
+// Stream reads one connection and stamps each read right after it returned.
+type Stream struct {
+	// At is the instant of the last read.
+	At int64
+	// Limits of the attempt under way; Start sets them.
+	Limits Limits
+
 	ctx   context.Context //nolint:containedctx // the run's, which outlives every request
 	conn  net.Conn
 	clock load.Clock
-	// at is the instant of the last read.
-	at     int64
-	limits limits
 	// armed is the instant to which the connection's deadline is set. It is moved only when it has to come earlier, or
 	// when it fired too early: that saves a change of a timer for each read.
 	armed int64
@@ -33,36 +35,38 @@ const (
 	longestBuffer = longestHead
 )
 
-var errTooLong = errors.New("a line of the answer's head or framing is too long")
+// ErrTooLong is the error of an answer with a line beyond every measure.
+var ErrTooLong = errors.New("a line of the answer's head or framing is too long")
 
-// timeoutError says which limit passed.
-type timeoutError struct{ kind load.Kind }
+// TimeoutError says which limit passed: load.TimeoutFirst, load.TimeoutIdle or load.TimeoutTotal.
+type TimeoutError struct{ Kind load.Kind }
 
-func (e timeoutError) Error() string { return "no answer in time: " + string(e.kind) }
+func (e TimeoutError) Error() string { return "no answer in time: " + string(e.Kind) }
 
-func (s *stream) unread() []byte { return s.buf[s.r:s.w] }
+// Unread is what was read from the connection and not taken.
+func (s *Stream) Unread() []byte { return s.buf[s.r:s.w] }
 
-func (s *stream) take(n int) { s.r += n }
+func (s *Stream) take(n int) { s.r += n }
 
-// start sets the limits of an attempt.
-func (s *stream) start(l limits) {
-	s.limits = l
+// Start sets the limits of an attempt.
+func (s *Stream) Start(l Limits) {
+	s.Limits = l
 	s.arm()
 }
 
-// content notes that content came at the instant of the last read.
-func (s *stream) content() {
-	s.limits.last = s.at
-	if s.limits.due() < s.armed {
+// Content notes that content came at the instant of the last read.
+func (s *Stream) Content() {
+	s.Limits.last = s.At
+	if s.Limits.Due() < s.armed {
 		s.arm()
 	}
 }
 
 // arm sets the connection's deadline. The end of ctx sets it too, so that is looked at last.
-func (s *stream) arm() {
-	s.armed = s.limits.due()
+func (s *Stream) arm() {
+	s.armed = s.Limits.Due()
 	var deadline time.Time
-	if s.armed != never {
+	if s.armed != Never {
 		deadline = s.clock.Deadline(s.armed)
 	}
 	// It fails only on a closed connection, and then the next read says so.
@@ -72,14 +76,14 @@ func (s *stream) arm() {
 	}
 }
 
-// fill reads once. The error is a timeoutError, the context's, or the connection's.
-func (s *stream) fill() error {
+// Fill reads once. The error is a TimeoutError, the context's, or the connection's.
+func (s *Stream) Fill() error {
 	if err := s.room(); err != nil {
 		return err
 	}
 	for {
 		n, err := s.conn.Read(s.buf[s.w:])
-		s.at = s.clock.Now()
+		s.At = s.clock.Now()
 		if n > 0 {
 			s.w += n
 			return nil
@@ -90,8 +94,8 @@ func (s *stream) fill() error {
 			return context.Cause(s.ctx)
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
-		case s.limits.due() <= s.at:
-			return timeoutError{s.limits.kind()}
+		case s.Limits.Due() <= s.At:
+			return TimeoutError{s.Limits.Kind()}
 		default:
 			s.arm()
 		}
@@ -99,7 +103,7 @@ func (s *stream) fill() error {
 }
 
 // room makes room for a read.
-func (s *stream) room() error {
+func (s *Stream) room() error {
 	switch {
 	case s.r == s.w:
 		s.r, s.w = 0, 0
@@ -111,7 +115,7 @@ func (s *stream) room() error {
 		return nil
 	}
 	if len(s.buf) >= longestBuffer {
-		return errTooLong
+		return ErrTooLong
 	}
 	grown := make([]byte, max(firstBuffer, 2*len(s.buf)))
 	copy(grown, s.buf[:s.w])
@@ -120,38 +124,38 @@ func (s *stream) room() error {
 }
 
 // line takes a line without its end. It holds until the next read.
-func (s *stream) line() ([]byte, error) {
+func (s *Stream) line() ([]byte, error) {
 	for {
-		if end := bytes.IndexByte(s.unread(), '\n'); end >= 0 {
-			line := s.unread()[:end]
+		if end := bytes.IndexByte(s.Unread(), '\n'); end >= 0 {
+			line := s.Unread()[:end]
 			s.take(end + 1)
 			return bytes.TrimSuffix(line, []byte("\r")), nil
 		}
-		if err := s.fill(); err != nil {
+		if err := s.Fill(); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// head takes the head of the answer; interim answers (1xx) are passed over.
-func (s *stream) head() (head, error) {
+// Head takes the head of the answer; interim answers (1xx) are passed over.
+func (s *Stream) Head() (Head, error) {
 	for {
-		h, n, err := parseHead(s.unread())
+		h, n, err := parseHead(s.Unread())
 		if err != nil {
 			return h, err
 		}
 		if n > 0 {
-			h.mediaType = bytes.Clone(h.mediaType)
+			h.MediaType = bytes.Clone(h.MediaType)
 			s.take(n)
-			if h.status >= 200 {
+			if h.Status >= 200 {
 				return h, nil
 			}
-			if h.status == 101 {
-				return h, fmt.Errorf("%w: it changed the protocol", errMalformed)
+			if h.Status == 101 {
+				return h, fmt.Errorf("%w: it changed the protocol", ErrMalformed)
 			}
 			continue
 		}
-		if err := s.fill(); err != nil {
+		if err := s.Fill(); err != nil {
 			return h, err
 		}
 	}

@@ -1,4 +1,4 @@
-package inference
+package http1
 
 import (
 	"bytes"
@@ -7,9 +7,9 @@ import (
 	"io"
 )
 
-// body hands out the bytes of an answer's body as they arrive, without the framing.
-type body struct {
-	in *stream
+// Body hands out the bytes of an answer's body as they arrive, without the framing.
+type Body struct {
+	in *Stream
 	// left is what is left of the chunk or of the body; -1 for a body that ends with the connection.
 	left    int64
 	chunked bool
@@ -32,20 +32,21 @@ const (
 	over
 )
 
-func newBody(in *stream, h head) body {
-	b := body{in: in, left: h.length, chunked: h.chunked, state: inData}
+// NewBody reads the body that follows a head.
+func NewBody(in *Stream, h Head) Body {
+	b := Body{in: in, left: h.Length, chunked: h.Chunked, state: inData}
 	switch {
-	case h.chunked:
+	case h.Chunked:
 		b.state = inSize
-	case h.length == 0 || h.status == 204 || h.status == 304:
+	case h.Length == 0 || h.Status == 204 || h.Status == 304:
 		b.state = over
 	}
 	return b
 }
 
-// next is the next piece; it reads from the connection only when nothing of the body is buffered. It holds until the
+// Next is the next piece; it reads from the connection only when nothing of the body is buffered. It holds until the
 // call after it. The error is io.EOF at the end of the body, io.ErrUnexpectedEOF when the connection ended first.
-func (b *body) next() ([]byte, error) {
+func (b *Body) Next() ([]byte, error) {
 	for {
 		switch b.state {
 		case over:
@@ -60,12 +61,12 @@ func (b *body) next() ([]byte, error) {
 	}
 }
 
-// buffered says that something of the body, or all of it, was read from the connection already.
-func (b *body) buffered() bool { return b.state == over || len(b.in.unread()) > 0 }
+// Buffered says that something of the body, or all of it, was read from the connection already.
+func (b *Body) Buffered() bool { return b.state == over || len(b.in.Unread()) > 0 }
 
-func (b *body) data() ([]byte, error) {
-	if len(b.in.unread()) == 0 {
-		if err := b.in.fill(); err != nil {
+func (b *Body) data() ([]byte, error) {
+	if len(b.in.Unread()) == 0 {
+		if err := b.in.Fill(); err != nil {
 			if errors.Is(err, io.EOF) && b.left < 0 {
 				b.state = over
 				return nil, io.EOF
@@ -73,7 +74,7 @@ func (b *body) data() ([]byte, error) {
 			return nil, unexpected(err)
 		}
 	}
-	piece := b.in.unread()
+	piece := b.in.Unread()
 	if b.left >= 0 {
 		piece = piece[:min(int64(len(piece)), b.left)]
 		b.left -= int64(len(piece))
@@ -89,7 +90,7 @@ func (b *body) data() ([]byte, error) {
 }
 
 // framing reads one line between the data of two chunks.
-func (b *body) framing() error {
+func (b *Body) framing() error {
 	line, err := b.in.line()
 	if err != nil {
 		return unexpected(err)
@@ -98,7 +99,7 @@ func (b *body) framing() error {
 	case inSize:
 		size, ok := chunkSize(line)
 		if !ok {
-			return fmt.Errorf("%w: chunk size %.20q", errMalformed, line)
+			return fmt.Errorf("%w: chunk size %.20q", ErrMalformed, line)
 		}
 		b.left, b.state = size, inData
 		if size == 0 {
@@ -106,7 +107,7 @@ func (b *body) framing() error {
 		}
 	case inGap:
 		if len(line) > 0 {
-			return fmt.Errorf("%w: a chunk is longer than its size", errMalformed)
+			return fmt.Errorf("%w: a chunk is longer than its size", ErrMalformed)
 		}
 		b.state = inSize
 	case inTrailers:
@@ -146,3 +147,6 @@ func unexpected(err error) error {
 	}
 	return err
 }
+
+// Over says that the whole body was handed out.
+func (b *Body) Over() bool { return b.state == over }

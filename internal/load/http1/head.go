@@ -1,4 +1,4 @@
-package inference
+package http1
 
 import (
 	"bytes"
@@ -6,26 +6,27 @@ import (
 	"fmt"
 )
 
-// head is what matters of an answer's head.
-type head struct {
-	status int
-	// length of the body; -1 when it is not given.
-	length int64
-	// chunked says that the body comes in chunks, whatever length says.
-	chunked bool
-	// close says that the connection ends with the body.
-	close bool
-	// mediaType is the content type without parameters, as it was sent; it lies in the input.
-	mediaType []byte
+// Head is what matters of an answer's head.
+type Head struct {
+	Status int
+	// Length of the body; -1 when it is not given.
+	Length int64
+	// Chunked says that the body comes in chunks, whatever Length says.
+	Chunked bool
+	// Close says that the connection ends with the body.
+	Close bool
+	// MediaType is the content type without parameters, as it was sent.
+	MediaType []byte
 }
 
 const longestHead = 64 << 10
 
-var errMalformed = errors.New("the answer is not HTTP/1.1")
+// ErrMalformed is in the error of an answer that breaks the rules of HTTP/1.1.
+var ErrMalformed = errors.New("the answer is not HTTP/1.1")
 
 // parseHead reads an answer's head, through its blank line; n is its length, 0 while it is not whole.
-func parseHead(b []byte) (h head, n int, err error) {
-	h.length = -1
+func parseHead(b []byte) (h Head, n int, err error) {
+	h.Length = -1
 	rest := b
 	for lines := 0; ; lines++ {
 		end := bytes.IndexByte(rest, '\n')
@@ -49,49 +50,49 @@ func parseHead(b []byte) (h head, n int, err error) {
 }
 
 // statusLine reads a line such as HTTP/1.1 200 OK.
-func (h *head) statusLine(line []byte) error {
+func (h *Head) statusLine(line []byte) error {
 	version, rest, _ := bytes.Cut(line, []byte(" "))
 	if !bytes.HasPrefix(version, []byte("HTTP/1.")) || len(rest) < 3 {
-		return errMalformed
+		return ErrMalformed
 	}
 	status, ok := decimal(rest[:3])
 	if !ok || status < 100 || len(rest) > 3 && rest[3] != ' ' {
-		return errMalformed
+		return ErrMalformed
 	}
-	h.status = int(status)
-	h.close = string(version) == "HTTP/1.0"
+	h.Status = int(status)
+	h.Close = string(version) == "HTTP/1.0"
 	return nil
 }
 
-func (h *head) field(line []byte) error {
+func (h *Head) field(line []byte) error {
 	name, value, found := bytes.Cut(line, []byte(":"))
 	if !found || len(name) == 0 {
-		return errMalformed
+		return ErrMalformed
 	}
 	value = bytes.Trim(value, " \t")
 	switch {
-	case isFold(name, "content-length"):
+	case IsFold(name, "content-length"):
 		length, ok := decimal(value)
-		if !ok || h.length >= 0 && h.length != length {
-			return fmt.Errorf("%w: content length %q", errMalformed, value)
+		if !ok || h.Length >= 0 && h.Length != length {
+			return fmt.Errorf("%w: content length %q", ErrMalformed, value)
 		}
-		h.length = length
-	case isFold(name, "transfer-encoding"):
-		if !isFold(value, "chunked") {
-			return fmt.Errorf("%w: transfer encoding %q was not asked for", errMalformed, value)
+		h.Length = length
+	case IsFold(name, "transfer-encoding"):
+		if !IsFold(value, "chunked") {
+			return fmt.Errorf("%w: transfer encoding %q was not asked for", ErrMalformed, value)
 		}
-		h.chunked = true
-	case isFold(name, "connection"):
-		h.close = isFold(value, "close") || h.close && !isFold(value, "keep-alive")
-	case isFold(name, "content-type"):
+		h.Chunked = true
+	case IsFold(name, "connection"):
+		h.Close = IsFold(value, "close") || h.Close && !IsFold(value, "keep-alive")
+	case IsFold(name, "content-type"):
 		value, _, _ = bytes.Cut(value, []byte(";"))
-		h.mediaType = bytes.TrimRight(value, " \t")
+		h.MediaType = bytes.TrimRight(value, " \t")
 	}
 	return nil
 }
 
-// isFold compares with a lower-case ASCII name without regard to case.
-func isFold(b []byte, name string) bool {
+// IsFold compares with a lower-case ASCII name without regard to case.
+func IsFold(b []byte, name string) bool {
 	if len(b) != len(name) {
 		return false
 	}

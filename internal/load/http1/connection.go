@@ -1,0 +1,207 @@
+package http1
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/url"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"assay.bench/internal/load"
+)
+
+// Options are what the connections of a load have in common.
+type Options struct {
+	// Address is host:port.
+	Address string
+	// TLS of https; nil for a plain connection.
+	TLS *tls.Config
+	// Clock stamps what is read.
+	Clock load.Clock
+	// Dial opens connections; nil is TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Idle is how long a connection may be idle and still be used again; 0 is 4 s, since common servers close theirs
+	// after 5 s.
+	Idle time.Duration
+}
+
+const defaultIdle = 4 * time.Second
+
+// OptionsFor are the options for a URL whose scheme is http or https. A nil config trusts the system's certificates.
+func OptionsFor(base *url.URL, config *tls.Config, clock load.Clock) Options {
+	o := Options{Clock: clock, Idle: defaultIdle, Dial: new(net.Dialer).DialContext}
+	port := base.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[base.Scheme]
+	}
+	o.Address = net.JoinHostPort(base.Hostname(), port)
+	if base.Scheme == "https" {
+		o.TLS = tlsConfig(config, base.Hostname())
+	}
+	return o
+}
+
+func tlsConfig(given *tls.Config, host string) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if given != nil {
+		config = given.Clone()
+	}
+	if config.ServerName == "" {
+		config.ServerName = host
+	}
+	config.NextProtos = []string{"http/1.1"}
+	return config
+}
+
+// Connection is a worker's own connection, kept open between exchanges while it is fresh. An exchange is Open, Write,
+// Head, the Body to its end, and Finish.
+type Connection struct {
+	Stream
+
+	options *Options
+	release func() bool
+
+	mu   sync.Mutex
+	open net.Conn // what is read and written; nil for none
+	raw  net.Conn // open, or the TCP connection below TLS
+	used int64    // the last instant at which it was in use
+}
+
+// handshakeError is an error of the TLS handshake.
+type handshakeError struct{ error }
+
+func (e handshakeError) Unwrap() error { return e.error }
+
+// New makes a connection, which Open opens. The end of ctx makes what is in flight return at once.
+func New(ctx context.Context, o *Options) *Connection {
+	c := &Connection{options: o, Stream: Stream{ctx: ctx, clock: o.Clock}}
+	c.release = context.AfterFunc(ctx, c.interrupt)
+	return c
+}
+
+func (c *Connection) interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open != nil {
+		_ = c.open.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// usable says that the connection can take a request at the instant now.
+func (c *Connection) usable(now int64) bool {
+	if c.open == nil || now-c.used >= int64(c.options.Idle) {
+		return false
+	}
+	// The deadline of the last request may have passed; quiet would take that for a fault.
+	return c.open.SetDeadline(time.Time{}) == nil && quiet(c.raw)
+}
+
+// Open makes ready for an exchange with the given limits; it dials only without a usable connection. DialKind tells
+// what an error is.
+func (c *Connection) Open(now int64, l Limits) error {
+	if !c.usable(now) {
+		c.Close()
+		if err := c.dial(now, l.Due()); err != nil {
+			return err
+		}
+	}
+	c.conn = c.open
+	c.r, c.w = 0, 0
+	c.Start(l)
+	return nil
+}
+
+func (c *Connection) dial(now, due int64) error {
+	ctx := c.ctx
+	if due != Never {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(due-now))
+		defer cancel()
+	}
+	raw, err := c.options.Dial(ctx, "tcp", c.options.Address)
+	if err != nil {
+		return err
+	}
+	conn := raw
+	if c.options.TLS != nil {
+		secured := tls.Client(raw, c.options.TLS)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return errors.Join(handshakeError{err}, raw.Close())
+		}
+		conn = secured
+	}
+	c.mu.Lock()
+	c.open, c.raw = conn, raw
+	c.mu.Unlock()
+	return nil
+}
+
+// Write sends a part of the request. A server that refuses a request may answer before it has read all of it, and close:
+// then there is no error, and the answer counts.
+func (c *Connection) Write(b []byte) error {
+	if _, err := c.conn.Write(b); err != nil && c.Fill() != nil {
+		return err
+	}
+	return nil
+}
+
+// Finish ends an exchange. A connection that cannot be used again is closed.
+func (c *Connection) Finish(keep bool) {
+	if !keep {
+		c.Close()
+	}
+	c.used = c.clock.Now()
+}
+
+// Close closes the connection; the next Open dials.
+func (c *Connection) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open != nil {
+		_ = c.open.Close()
+	}
+	c.open, c.raw = nil, nil
+}
+
+// End closes the connection for good.
+func (c *Connection) End() {
+	c.release()
+	c.Close()
+}
+
+// quiet says that the peer neither closed an idle connection nor sent anything on it. A connection without a descriptor
+// counts as quiet.
+func quiet(conn net.Conn) bool {
+	sys, isSys := conn.(syscall.Conn)
+	if !isSys {
+		return true
+	}
+	raw, err := sys.SyscallConn()
+	if err != nil {
+		return false
+	}
+	calm := false
+	err = raw.Read(func(fd uintptr) bool {
+		var one [1]byte
+		_, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		calm = errors.Is(err, unix.EAGAIN)
+		return true
+	})
+	return err == nil && calm
+}
+
+// DialKind is the kind of an error of Open.
+func DialKind(err error) load.Kind {
+	if _, is := errors.AsType[handshakeError](err); is {
+		return load.TLS
+	}
+	if kind := load.KindOf(err); kind == load.DNS {
+		return kind
+	}
+	return load.Connect
+}
