@@ -14,6 +14,8 @@ type Body struct {
 	left    int64
 	chunked bool
 	state   bodyState
+	// rest is what Read has left of a piece.
+	rest []byte
 }
 
 type bodyState uint8
@@ -150,3 +152,49 @@ func unexpected(err error) error {
 
 // Over says that the whole body was handed out.
 func (b *Body) Over() bool { return b.state == over }
+
+// Read reads the next bytes of the body into p, past the buffer of the connection where that is empty: for bodies that
+// are large. The error is that of Next.
+func (b *Body) Read(p []byte) (int, error) {
+	if b.chunked || b.state != inData || b.left < 0 || len(b.in.Unread()) > 0 {
+		return b.copy(p)
+	}
+	n, err := b.in.read(b.in.conn.Read, p[:min(int64(len(p)), b.left)])
+	return n, b.took(n, err)
+}
+
+// Discard drops the next bytes of the body, without a copy where the kernel can. It returns how many. The error is that of
+// Next.
+func (b *Body) Discard() (int, error) {
+	d := b.in.discard
+	if d == nil || b.chunked || b.state != inData || b.left < 0 || len(b.in.Unread()) > 0 {
+		piece, err := b.Next()
+		return len(piece), err
+	}
+	n, err := b.in.read(func([]byte) (int, error) { return d.drop(b.left) }, nil)
+	return n, b.took(n, err)
+}
+
+// copy is Read by way of Next.
+func (b *Body) copy(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		var err error
+		if b.rest, err = b.Next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// took counts what was read directly.
+func (b *Body) took(n int, err error) error {
+	if err != nil {
+		return unexpected(err)
+	}
+	if b.left -= int64(n); b.left == 0 {
+		b.state = over
+	}
+	return nil
+}

@@ -135,6 +135,7 @@ func (c *Connection) dial(now, due int64) error {
 		}
 		conn = secured
 	}
+	c.discard = newDiscarder(conn)
 	c.mu.Lock()
 	c.open, c.raw = conn, raw
 	c.mu.Unlock()

@@ -19,9 +19,10 @@ type Stream struct {
 	// Limits of the attempt under way; Start sets them.
 	Limits Limits
 
-	ctx   context.Context //nolint:containedctx // the run's, which outlives every request
-	conn  net.Conn
-	clock load.Clock
+	discard *discarder      // nil where there is none
+	ctx     context.Context //nolint:containedctx // the run's, which outlives every request
+	conn    net.Conn
+	clock   load.Clock
 	// armed is the instant to which the connection's deadline is set. It is moved only when it has to come earlier, or
 	// when it fired too early: that saves a change of a timer for each read.
 	armed int64
@@ -76,26 +77,32 @@ func (s *Stream) arm() {
 	}
 }
 
-// Fill reads once. The error is a TimeoutError, the context's, or the connection's.
+// Fill reads once into the buffer. The error is a TimeoutError, the context's, or the connection's.
 func (s *Stream) Fill() error {
 	if err := s.room(); err != nil {
 		return err
 	}
+	n, err := s.read(s.conn.Read, s.buf[s.w:])
+	s.w += n
+	return err
+}
+
+// read reads once, with whatever reads.
+func (s *Stream) read(from func([]byte) (int, error), p []byte) (int, error) {
 	for {
-		n, err := s.conn.Read(s.buf[s.w:])
+		n, err := from(p)
 		s.At = s.clock.Now()
 		if n > 0 {
-			s.w += n
-			return nil
+			return n, nil
 		}
 		switch {
 		case err == nil:
 		case s.ctx.Err() != nil:
-			return context.Cause(s.ctx)
+			return 0, context.Cause(s.ctx)
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return err
+			return 0, err
 		case s.Limits.Due() <= s.At:
-			return TimeoutError{s.Limits.Kind()}
+			return 0, TimeoutError{s.Limits.Kind()}
 		default:
 			s.arm()
 		}
