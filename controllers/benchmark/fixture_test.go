@@ -189,10 +189,12 @@ func measured(t testing.TB, repeat, n int, ttft time.Duration) results.Rank {
 	if err != nil {
 		t.Fatal(err)
 	}
-	count := results.Counts{Offered: int64(n), Sent: int64(n), Succeeded: int64(n), Attempts: int64(n), Completed: int64(n), OutputTokens: int64(8 * n)}
+	count := results.Counts{Offered: int64(n), Sent: int64(n), Succeeded: int64(n), Attempts: int64(n), Completed: int64(n)}
 	return results.Rank{
 		Version: results.RankVersion, Client: "load", Ranks: 1, Repeat: repeat, Workload: "inference", Mode: "closed", Concurrency: 2,
 		Warmup: int64(5 * time.Second), Window: int64(25 * time.Second), Measured: count, All: count,
+		Operations: []results.Operation{{Succeeded: int64(n)}},
+		Totals:     []results.Total{{Name: "output_tokens", All: int64(8 * n), Window: int64(8 * n)}},
 		Metrics: []results.Metric{{
 			Name: "ttft", Unit: "ns", Count: int64(n), Sum: int64(n) * int64(ttft), Min: int64(ttft), Max: int64(ttft), Histogram: string(b),
 		}},

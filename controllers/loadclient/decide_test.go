@@ -137,6 +137,7 @@ func rank(t *testing.T, repeat int, changes ...func(*results.Rank)) results.Rank
 	r := results.Rank{
 		Version: results.RankVersion, Client: "load", Ranks: 1, Repeat: repeat, Workload: "inference", Mode: "closed", Concurrency: 8,
 		Window: int64(25 * time.Second), Measured: count, All: count, Audit: results.Audit{Sound: true},
+		Operations: []results.Operation{{Succeeded: n}}, Totals: []results.Total{{Name: "output_tokens"}},
 		Metrics: []results.Metric{{
 			Name: "ttft", Unit: "ns", Count: n, Sum: n * int64(50*time.Millisecond), Min: int64(50 * time.Millisecond), Max: int64(50 * time.Millisecond),
 			Histogram: string(b),

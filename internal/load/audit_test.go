@@ -34,7 +34,7 @@ func TestAuditReadsTheMachine(t *testing.T) {
 	if a.failure != nil {
 		t.Error(a.failure)
 	}
-	out := a.judge(newRecorder(nil, 0, 1), 0, 0)
+	out := a.judge(newRecorder(nil, nil, testTotals, 0, 1), 0, 0)
 	if want := 330.0 / 2e6 / float64(out.GOMAXPROCS); out.RunQueueRatio != want {
 		t.Errorf("run-queue ratio %v, want %v", out.RunQueueRatio, want)
 	}
@@ -119,7 +119,7 @@ func TestAuditViolations(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, r := newAuditor(machine(), c.limits), newRecorder(nil, 0, 100)
+			a, r := newAuditor(machine(), c.limits), newRecorder(nil, nil, testTotals, 0, 100)
 			a.begin(0)
 			a.look(1_000_000_000)
 			if c.change != nil {

@@ -146,7 +146,7 @@ func FuzzEncode(f *testing.F) {
 
 // A snapshot writes anew what has changed, and nothing else, and it is what a first snapshot would be.
 func TestMetricsAreKept(t *testing.T) {
-	r := newRecorder([]string{"ttft"}, 1, int64(64*time.Second))
+	r := newRecorder([]string{"ttft"}, nil, testTotals, 1, int64(64*time.Second))
 	var op Op
 	add := func(second int64) {
 		at := r.from + second*int64(time.Second)

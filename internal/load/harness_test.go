@@ -35,8 +35,13 @@ type server struct {
 	ended int
 }
 
-func (s *server) Metrics() []string { return s.metrics }
-func (s *server) Headline() string  { return MetricE2E }
+func (s *server) Metrics() []string    { return s.metrics }
+func (s *server) Headline() string     { return MetricE2E }
+func (s *server) Operations() []string { return nil }
+func (s *server) Totals() []string     { return testTotals }
+
+// testTotals are what the workloads of these tests count.
+var testTotals = []string{"in", "out"}
 
 func (s *server) Worker(ctx context.Context, _ int) (Worker, error) {
 	s.mu.Lock()

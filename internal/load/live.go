@@ -45,7 +45,7 @@ type mark struct {
 
 // tick takes a mark and forgets those older than keep, but for the last of them.
 func (m *meter) tick(now, keep int64) {
-	t := m.recorder.totals(Warmup, Measure, Cooldown)
+	t := m.recorder.counted(Warmup, Measure, Cooldown)
 	next := mark{at: now, succeeded: t.Succeeded, failed: t.Failed}
 	m.mu.Lock()
 	defer m.mu.Unlock()

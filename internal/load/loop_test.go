@@ -48,9 +48,9 @@ func TestCounts(t *testing.T) {
 		wait := takes(clock, 1500*time.Millisecond)
 		s := &server{clock: clock, serve: func(ctx context.Context, op *Op) {
 			wait(ctx, op)
-			op.Input(3)
-			op.Tokens(op.Sent+int64(time.Second), 1)
-			op.Tokens(clock.Now(), 1)
+			op.Count(0, op.Sent, 3)
+			op.Count(1, op.Sent+int64(time.Second), 1)
+			op.Count(1, clock.Now(), 1)
 			if op.Index%10 == 9 {
 				op.Fail(HTTP5xx, 503, "busy")
 			}
@@ -58,22 +58,26 @@ func TestCounts(t *testing.T) {
 		out := run(t, o, s)
 		// Due in [1 s, 11 s): 100, one in ten fails. Ended in it: due in [0, 9.5), of the 95 the indices 9 in the warm-up
 		// and 9, 19, ..., 79 in the measurement fail. First tokens in it are due in [0, 10), second ones in [0, 9.5).
-		want := Counts{Offered: 100, Sent: 100, Succeeded: 90, Failed: 10, Attempts: 100, Completed: 86,
-			InputTokens: 300, OutputTokens: 200, WindowOutputTokens: 195, WindowInputTokens: 258}
+		want := Counts{Offered: 100, Sent: 100, Succeeded: 90, Failed: 10, Attempts: 100, Completed: 86}
 		if diff := cmp.Diff(want, out.Measured); diff != "" {
 			t.Errorf("measured (-want +got):\n%s", diff)
 		}
 		want.Offered, want.Sent, want.Attempts = 120, 120, 120
-		want.Succeeded, want.Failed, want.InputTokens, want.OutputTokens = 108, 12, 360, 240
+		want.Succeeded, want.Failed = 108, 12
 		if diff := cmp.Diff(want, out.All); diff != "" {
 			t.Errorf("all (-want +got):\n%s", diff)
+		}
+		totals := []Total{{Name: "in", All: 360, Window: 300}, {Name: "out", All: 240, Window: 195}}
+		if diff := cmp.Diff(totals, out.Totals); diff != "" {
+			t.Errorf("totals (-want +got):\n%s", diff)
 		}
 		failed := make([]int64, Batches)
 		for due := 900 * time.Millisecond; due < 10*time.Second; due += time.Second {
 			failed[int64(due)/out.Batch]++
 		}
-		if diff := cmp.Diff(failed, out.FailedBatches); diff != "" {
-			t.Errorf("failures by batch (-want +got):\n%s", diff)
+		operations := []Operation{{Succeeded: 90, Failed: 10, FailedBatches: failed}}
+		if diff := cmp.Diff(operations, out.Operations); diff != "" {
+			t.Errorf("operations (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff([]ErrorCount{{Kind: "http_5xx", Code: 503, Count: 10, Sample: "busy"}}, out.Errors); diff != "" {
 			t.Errorf("errors (-want +got):\n%s", diff)

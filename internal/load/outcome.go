@@ -35,6 +35,8 @@ const (
 	// Empty: a whole answer without content; Short: with less than asked for.
 	Empty Kind = "empty"
 	Short Kind = "short"
+	// Corrupt: an answer with other content than what was stored.
+	Corrupt Kind = "corrupt"
 )
 
 const (

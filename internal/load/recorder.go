@@ -33,13 +33,18 @@ const sampleBytes = 512
 // some 6 MB a rank with 8 metrics that each spread over three octaves.
 type recorder struct {
 	names []string
+	// totals are what the workload counts, and operations its kinds of requests, by its indices: one without a name where
+	// all are alike.
+	totals     []total
+	operations []string
 	// from and batchLength place a request of the measured window in its batch.
 	from, batchLength int64
 	// to is the end of the measured window; it moves forward when the load ends early.
 	to      atomic.Int64
 	batches [Batches]atomic.Pointer[batch]
 	counts  [phases]counters
-	window  struct{ completed, input, output atomic.Int64 }
+	// completed succeeded inside the window.
+	completed atomic.Int64
 	// lag is of every request that was sent in the window, failed ones included; recent is the e2e of every success.
 	lag, recent        hist
 	descriptors, ports atomic.Bool
@@ -51,25 +56,42 @@ type recorder struct {
 
 type batch struct {
 	metrics []hist
-	// failed counts the requests that were due in the batch and failed.
-	failed atomic.Int64
+	// failed counts the requests that were due in the batch and failed, by operation.
+	failed [maxOperations]atomic.Int64
 }
 
 type counters struct {
-	offered, sent, attempts, succeeded, failed, input, output atomic.Int64
+	offered, sent, attempts atomic.Int64
+	// ended are by operation.
+	ended [maxOperations]struct{ succeeded, failed atomic.Int64 }
+}
+
+// total is one total: of all phases, and inside the window.
+type total struct {
+	name        string
+	all, window atomic.Int64
 }
 
 type errorKey struct {
-	kind Kind
-	code int
+	operation int
+	kind      Kind
+	code      int
 }
 
 // newRecorder records a measured window of the given start and length.
-func newRecorder(metrics []string, from, length int64) *recorder {
+func newRecorder(metrics, operations, totals []string, from, length int64) *recorder {
+	if len(operations) == 0 {
+		operations = []string{""}
+	}
 	r := &recorder{
+		operations:  operations,
+		totals:      make([]total, len(totals)),
 		names:       append([]string{MetricE2E, MetricE2EFromSend, MetricSendLag}, metrics...),
 		from:        from,
 		batchLength: max(1, (length+Batches-1)/Batches),
+	}
+	for i, name := range totals {
+		r.totals[i].name = name
 	}
 	r.to.Store(from + length)
 	return r
@@ -117,24 +139,21 @@ func (r *recorder) sent(op *Op) {
 // ended counts a request that is over.
 func (r *recorder) ended(op *Op) {
 	c := &r.counts[op.Phase]
-	if op.input != 0 {
-		c.input.Add(op.input)
-	}
-	if op.output != 0 {
-		c.output.Add(op.output)
-	}
-	if op.inWindow != 0 {
-		r.window.output.Add(op.inWindow)
+	for i := range r.totals {
+		if n := op.totals[i]; n.all != 0 {
+			r.totals[i].all.Add(n.all)
+			r.totals[i].window.Add(n.window)
+		}
 	}
 	switch op.kind {
 	case unfinished:
 	case ok:
-		c.succeeded.Add(1)
+		c.ended[op.Operation].succeeded.Add(1)
 		r.succeeded(op)
 	default:
-		c.failed.Add(1)
+		c.ended[op.Operation].failed.Add(1)
 		if op.batch != nil {
-			op.batch.failed.Add(1)
+			op.batch.failed[op.Operation].Add(1)
 		}
 		r.fail(op)
 	}
@@ -143,10 +162,7 @@ func (r *recorder) ended(op *Op) {
 func (r *recorder) succeeded(op *Op) {
 	r.recent.add(op.End-op.Scheduled, 1)
 	if r.inWindow(op.End) {
-		r.window.completed.Add(1)
-		if op.input != 0 {
-			r.window.input.Add(op.input)
-		}
+		r.completed.Add(1)
 	}
 	if op.batch == nil {
 		return
@@ -163,10 +179,10 @@ func (r *recorder) fail(op *Op) {
 	if r.errors[op.Phase] == nil {
 		r.errors[op.Phase] = map[errorKey]*ErrorCount{}
 	}
-	key := errorKey{op.kind, op.code}
+	key := errorKey{op.Operation, op.kind, op.code}
 	e := r.errors[op.Phase][key]
 	if e == nil {
-		e = &ErrorCount{Kind: string(op.kind), Code: op.code, Sample: printable(op.sample)}
+		e = &ErrorCount{Operation: r.operations[op.Operation], Kind: string(op.kind), Code: op.code, Sample: printable(op.sample)}
 		r.errors[op.Phase][key] = e
 	}
 	e.Count++
@@ -182,20 +198,26 @@ func (r *recorder) exhausted(err error) {
 	}
 }
 
-// totals are the counts of the given phases.
-func (r *recorder) totals(of ...Phase) Counts {
-	t := Counts{
-		Completed:          r.window.completed.Load(),
-		WindowInputTokens:  r.window.input.Load(),
-		WindowOutputTokens: r.window.output.Load(),
+// sums are the totals of the workload.
+func (r *recorder) sums() []Total {
+	out := make([]Total, len(r.totals))
+	for i := range r.totals {
+		t := &r.totals[i]
+		out[i] = Total{Name: t.name, All: t.all.Load(), Window: t.window.Load()}
 	}
+	return out
+}
+
+// counted are the counts of the given phases.
+func (r *recorder) counted(of ...Phase) Counts {
+	t := Counts{Completed: r.completed.Load()}
 	for _, p := range of {
 		c := &r.counts[p]
 		// What ended is read before what was offered, so that a snapshot never holds more ends than beginnings.
-		t.Succeeded += c.succeeded.Load()
-		t.Failed += c.failed.Load()
-		t.InputTokens += c.input.Load()
-		t.OutputTokens += c.output.Load()
+		for i := range r.operations {
+			t.Succeeded += c.ended[i].succeeded.Load()
+			t.Failed += c.ended[i].failed.Load()
+		}
 		t.Sent += c.sent.Load()
 		t.Attempts += c.attempts.Load()
 		t.Offered += c.offered.Load()
@@ -203,12 +225,22 @@ func (r *recorder) totals(of ...Phase) Counts {
 	return t
 }
 
-// failedBatches are the failed requests of the window by batch; nil without any.
-func (r *recorder) failedBatches() []int64 {
+// ofOperations are the requests of the window by operation.
+func (r *recorder) ofOperations() []Operation {
+	out := make([]Operation, len(r.operations))
+	for i, name := range r.operations {
+		c := &r.counts[Measure].ended[i]
+		out[i] = Operation{Name: name, Succeeded: c.succeeded.Load(), Failed: c.failed.Load(), FailedBatches: r.failedBatches(i)}
+	}
+	return out
+}
+
+// failedBatches are the failed requests of an operation in the window by batch; nil without any.
+func (r *recorder) failedBatches(operation int) []int64 {
 	all, some := make([]int64, Batches), false
 	for i := range r.batches {
 		if b := r.batches[i].Load(); b != nil {
-			all[i] = b.failed.Load()
+			all[i] = b.failed[operation].Load()
 			some = some || all[i] != 0
 		}
 	}
@@ -227,7 +259,7 @@ func (r *recorder) failures(of ...Phase) []ErrorCount {
 		for key, e := range r.errors[p] {
 			total, seen := sum[key]
 			if !seen {
-				total = ErrorCount{Kind: e.Kind, Code: e.Code, Sample: e.Sample}
+				total = ErrorCount{Operation: e.Operation, Kind: e.Kind, Code: e.Code, Sample: e.Sample}
 			}
 			total.Count += e.Count
 			sum[key] = total
@@ -238,7 +270,7 @@ func (r *recorder) failures(of ...Phase) []ErrorCount {
 		list = append(list, e)
 	}
 	slices.SortFunc(list, func(a, b ErrorCount) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Code, b.Code))
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Code, b.Code))
 	})
 	return list
 }

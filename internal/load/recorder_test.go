@@ -20,13 +20,13 @@ func record(r *recorder, op *Op, i int64) {
 	r.sending(op)
 	op.Sent, op.End, op.Done = at+20_000, at+9_000_000+i%1000*1000, at+9_000_000
 	op.Observe(0, 5_000_000+i%777*1000, 1)
-	op.Tokens(at, 16)
+	op.Count(1, at, 16)
 	r.sent(op)
 	r.ended(op)
 }
 
 func TestRecordingAllocatesNothing(t *testing.T) {
-	r := newRecorder([]string{"ttft"}, 1, int64(time.Minute))
+	r := newRecorder([]string{"ttft"}, nil, testTotals, 1, int64(time.Minute))
 	var op Op
 	i := int64(0)
 	for range 1000 { // the pages of the histograms come into being
@@ -43,7 +43,7 @@ func TestRecordingAllocatesNothing(t *testing.T) {
 
 // BenchmarkRecord is one whole operation: counts, tokens and four latencies.
 func BenchmarkRecord(b *testing.B) {
-	r := newRecorder([]string{"ttft"}, 1, int64(time.Minute))
+	r := newRecorder([]string{"ttft"}, nil, testTotals, 1, int64(time.Minute))
 	var op Op
 	b.ReportAllocs()
 	i := int64(0)
@@ -76,7 +76,7 @@ func BenchmarkRecordHDR(b *testing.B) {
 }
 
 func BenchmarkRecordParallel(b *testing.B) {
-	r := newRecorder([]string{"ttft"}, 1, int64(time.Minute))
+	r := newRecorder([]string{"ttft"}, nil, testTotals, 1, int64(time.Minute))
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		var op Op
@@ -88,7 +88,7 @@ func BenchmarkRecordParallel(b *testing.B) {
 
 // BenchmarkObserve is one value, such as one gap between tokens.
 func BenchmarkObserve(b *testing.B) {
-	r := newRecorder([]string{"itl"}, 1, int64(time.Minute))
+	r := newRecorder([]string{"itl"}, nil, testTotals, 1, int64(time.Minute))
 	var op Op
 	r.begin(&op, Request{Phase: Measure, Scheduled: 1})
 	b.ReportAllocs()
@@ -100,7 +100,7 @@ func BenchmarkObserve(b *testing.B) {
 }
 
 func TestFailAfterObserve(t *testing.T) {
-	r := newRecorder([]string{"ttft"}, 1, 100)
+	r := newRecorder([]string{"ttft"}, nil, testTotals, 1, 100)
 	var op Op
 	r.begin(&op, Request{Phase: Measure, Scheduled: 1})
 	op.Observe(0, 5, 1)
@@ -150,7 +150,7 @@ func fill(r *recorder, rng *rand.Rand, from, to int64) {
 }
 
 func filled(rng *rand.Rand, requests int64) *recorder {
-	r := newRecorder([]string{"ttft", "ttft_from_send", "tpot", "itl_token", "itl_chunk"}, 1, int64(2*time.Minute))
+	r := newRecorder([]string{"ttft", "ttft_from_send", "tpot", "itl_token", "itl_chunk"}, nil, testTotals, 1, int64(2*time.Minute))
 	fill(r, rng, 0, requests)
 	return r
 }

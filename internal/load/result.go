@@ -34,16 +34,42 @@ type Result struct {
 	Reason             string
 	// Measured counts the requests that were due in the window; All counts every request.
 	Measured, All Counts
+	// Totals are what the workload counted, failed requests included.
+	Totals []Total
 	// Errors are the failed requests in Measured by kind, AllErrors those in All.
 	Errors, AllErrors []ErrorCount
-	// FailedBatches are the failed requests in Measured by the batch in which they were due; nil without any.
-	FailedBatches []int64
+	// Operations are the requests in Measured by kind; one without a name where all are alike.
+	Operations []Operation
 	// Metrics are over the requests in Measured that succeeded, in a fixed order; those without a value are left out.
 	Metrics []Metric
 	Audit   Audit
 }
 
-// Counts are numbers of requests and tokens.
+// Total is what was counted under a name; zero where the workload counts no such thing.
+func (r *Result) Total(name string) Total {
+	for _, t := range r.Totals {
+		if t.Name == name {
+			return t
+		}
+	}
+	return Total{Name: name}
+}
+
+// Operation is what became of one kind of requests.
+type Operation struct {
+	Name              string
+	Succeeded, Failed int64
+	// FailedBatches are the failed ones by the batch in which they were due; nil without any.
+	FailedBatches []int64
+}
+
+// Total is what a workload counted under one name: in all phases, and inside the window.
+type Total struct {
+	Name        string
+	All, Window int64
+}
+
+// Counts are numbers of requests.
 type Counts struct {
 	// Offered were due, Sent were sent, Succeeded and Failed ended. What was offered and is in none of the last two was
 	// still under way when the load was stopped.
@@ -55,20 +81,16 @@ type Counts struct {
 	Attempts int64
 	// Completed succeeded inside the window, whenever they were due.
 	Completed int64
-	// InputTokens and OutputTokens as far as they arrived, failed requests included.
-	InputTokens  int64
-	OutputTokens int64
-	// WindowOutputTokens arrived inside the window; WindowInputTokens belong to Completed.
-	WindowOutputTokens int64
-	WindowInputTokens  int64
 }
 
 // ErrorCount is how many requests failed in one way.
 type ErrorCount struct {
-	Kind   string
-	Code   int
-	Count  int64
-	Sample string
+	// Operation is the kind of the requests; "" where all are alike.
+	Operation string
+	Kind      string
+	Code      int
+	Count     int64
+	Sample    string
 }
 
 // Metric is one histogram, whole and in batches by scheduled instant.
@@ -125,14 +147,15 @@ func (r *Run) result(reason string) (*Result, error) {
 	out := &Result{
 		Seed: o.Seed, Rank: o.Rank, Ranks: o.Ranks, ScheduleHash: o.ScheduleHash,
 		T0: r.t0, StartLate: r.late,
-		Batch:         r.recorder.batchLength,
-		Measured:      r.recorder.totals(Measure),
-		All:           r.recorder.totals(Warmup, Measure, Cooldown),
-		Errors:        r.recorder.failures(Measure),
-		AllErrors:     r.recorder.failures(Warmup, Measure, Cooldown),
-		FailedBatches: r.recorder.failedBatches(),
-		Metrics:       metrics,
-		Audit:         r.auditor.judge(r.recorder, medians[r.workload.Headline()], r.saturation(o.Clock.Now())),
+		Batch:      r.recorder.batchLength,
+		Measured:   r.recorder.counted(Measure),
+		All:        r.recorder.counted(Warmup, Measure, Cooldown),
+		Totals:     r.recorder.sums(),
+		Errors:     r.recorder.failures(Measure),
+		AllErrors:  r.recorder.failures(Warmup, Measure, Cooldown),
+		Operations: r.recorder.ofOperations(),
+		Metrics:    metrics,
+		Audit:      r.auditor.judge(r.recorder, medians[r.workload.Headline()], r.saturation(o.Clock.Now())),
 	}
 	if o.Closed != nil {
 		out.Mode, out.Concurrency = ModeClosed, share(o.Closed.Concurrency, o.Rank, o.Ranks)

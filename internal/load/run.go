@@ -51,6 +51,12 @@ func New(o Options, w Workload) (*Run, error) {
 	if n := len(w.Metrics()); n > 16 {
 		return nil, fmt.Errorf("load: a workload has at most 16 metrics, not %d", n)
 	}
+	if n := len(w.Operations()); n > maxOperations {
+		return nil, fmt.Errorf("load: a workload has at most %d operations, not %d", maxOperations, n)
+	}
+	if n := len(w.Totals()); n > maxTotals {
+		return nil, fmt.Errorf("load: a workload has at most %d totals, not %d", maxTotals, n)
+	}
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = defaultDrain
 	}
@@ -103,7 +109,7 @@ func (r *Run) begin(cancel context.CancelCauseFunc) {
 		r.start, r.late = now, now-r.start
 	}
 	lengths := r.options.Lengths
-	r.recorder = newRecorder(r.workload.Metrics(), r.start+lengths.start(Measure), lengths.of(Measure))
+	r.recorder = newRecorder(r.workload.Metrics(), r.workload.Operations(), r.workload.Totals(), r.start+lengths.start(Measure), lengths.of(Measure))
 	r.meter = &meter{recorder: r.recorder}
 	r.auditor = newAuditor(r.options.Root, r.options.Limits)
 	r.gate = &gate{}

@@ -86,7 +86,7 @@ func (r *Run) Live() Live {
 		return live
 	}
 	now := r.options.Clock.Now()
-	t := r.recorder.totals(Warmup, Measure, Cooldown)
+	t := r.recorder.counted(Warmup, Measure, Cooldown)
 	live.Phase, live.T0 = r.phaseName(now), r.t0
 	live.Elapsed = time.Duration(now - r.start)
 	live.Requests, live.Succeeded, live.Failed = t.Offered, t.Succeeded, t.Failed

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"math"
 	"strconv"
 )
 
@@ -9,6 +10,10 @@ import (
 type Workload interface {
 	// Metrics names what Op.Observe feeds, in the order of its indices; at most 16, none of them a name of this package.
 	Metrics() []string
+	// Operations names the kinds of requests, in the order of Op.Operation; at most 8, nil where all are alike.
+	Operations() []string
+	// Totals names what Op.Count feeds, in the order of its indices; at most 16.
+	Totals() []string
 	// Headline names the metric whose median scales the limit of the send lag: one of Metrics, or MetricE2E.
 	Headline() string
 	// Worker makes worker n of this rank. Each request in flight must end soon after ctx does.
@@ -62,6 +67,9 @@ type Op struct {
 	Sent int64
 	// End is the instant to which the latency e2e runs: the last content.
 	End int64
+	// Operation is the kind of the request, by its place in Workload.Operations. A worker sets it in each attempt, also in
+	// one that fails.
+	Operation int
 	// Done is the instant at which the exchange was over and the worker free; without it, that at which Do returned.
 	Done int64
 
@@ -72,10 +80,14 @@ type Op struct {
 	kind      Kind
 	code      int
 	sample    string
-	input     int64
-	output    int64
-	inWindow  int64
+	// totals are what the request has counted so far: everywhere, and inside the window.
+	totals [maxTotals]struct{ all, window int64 }
 }
+
+const (
+	maxOperations = 8
+	maxTotals     = 16
+)
 
 // Fail says that the attempt failed. A code is an HTTP status or 0; of sample the first 512 bytes are kept.
 func (o *Op) Fail(kind Kind, code int, sample string) {
@@ -105,16 +117,17 @@ func (o *Op) SinceScheduled(i int, at int64) { o.Observe(i, at-o.Scheduled, 1) }
 // SinceSent observes the time from the instant at which the first attempt was sent.
 func (o *Op) SinceSent(i int, at int64) { o.Observe(i, at-o.firstSentOr(o.Sent), 1) }
 
-// Tokens counts n output tokens that arrived at an instant, whatever becomes of the request.
-func (o *Op) Tokens(at int64, n int) {
-	o.output += int64(n)
+// Count adds n to total i of Workload.Totals at an instant, whatever becomes of the request. What is counted Nowhen is in
+// no window.
+func (o *Op) Count(i int, at, n int64) {
+	o.totals[i].all += n
 	if o.recorder.inWindow(at) {
-		o.inWindow += int64(n)
+		o.totals[i].window += n
 	}
 }
 
-// Input counts n input tokens that the server took.
-func (o *Op) Input(n int) { o.input += int64(n) }
+// Nowhen is an instant outside of every window.
+const Nowhen = math.MaxInt64
 
 func (o *Op) firstSentOr(sent int64) int64 {
 	if o.firstSent != 0 {
@@ -126,6 +139,6 @@ func (o *Op) firstSentOr(sent int64) int64 {
 // attempt prepares the op for attempt n.
 func (o *Op) attempt(n int) {
 	o.Attempt = n
-	o.Sent, o.End, o.Done = 0, 0, 0
+	o.Sent, o.End, o.Done, o.Operation = 0, 0, 0, 0
 	o.kind, o.code, o.sample = ok, 0, ""
 }

@@ -42,8 +42,8 @@ func TestThreeRepeatsWithANewServerEach(t *testing.T) {
 		}
 		counters := f.counters("sim", k)
 		got, known := counters.Increase("engine", "vllm:generation_tokens_total")
-		if !known || int64(got) != r.All.OutputTokens {
-			t.Errorf("repeat %d: the server counted %v tokens (known %v), the client %d", k, got, known, r.All.OutputTokens)
+		if !known || int64(got) != r.Total("output_tokens").All {
+			t.Errorf("repeat %d: the server counted %v tokens (known %v), the client %d", k, got, known, r.Total("output_tokens").All)
 		}
 	}
 	for _, name := range []string{"load", "sim"} {

@@ -14,9 +14,14 @@ func (c *client) result(k int, out *load.Result) results.Rank {
 		Warmup: out.Warmup, Window: out.Window, Cooldown: out.Cooldown, Batch: out.Batch,
 		Truncated: out.Truncated, Reason: out.Reason,
 		Measured: results.Counts(out.Measured), All: results.Counts(out.All),
-		FailedBatches: out.FailedBatches,
-		Metrics:       make([]results.Metric, 0, len(out.Metrics)),
-		Audit:         results.Audit(out.Audit),
+		Metrics: make([]results.Metric, 0, len(out.Metrics)),
+		Audit:   results.Audit(out.Audit),
+	}
+	for _, o := range out.Operations {
+		r.Operations = append(r.Operations, results.Operation(o))
+	}
+	for _, t := range out.Totals {
+		r.Totals = append(r.Totals, results.Total(t))
 	}
 	for _, e := range out.Errors {
 		r.Errors = append(r.Errors, results.ErrorCount(e))

@@ -20,6 +20,8 @@ type burst struct {
 
 func (b burst) Metrics() []string                                { return []string{"ttft"} }
 func (b burst) Headline() string                                 { return "ttft" }
+func (b burst) Operations() []string                             { return nil }
+func (b burst) Totals() []string                                 { return nil }
 func (b burst) Worker(context.Context, int) (load.Worker, error) { return b, nil }
 func (b burst) Close()                                           {}
 func (b burst) in(op *load.Op) bool                              { return op.Index >= b.from && op.Index < b.to }
@@ -71,7 +73,7 @@ func TestBurstOfFailuresDecidesNothing(t *testing.T) {
 		if v := verdict(r); v.Verdict != results.Undecided {
 			t.Errorf("a burst: %s: %s", v.Verdict, v.Why)
 		}
-		r.FailedBatches = nil
+		r.Operations[0].FailedBatches = nil
 		if v := verdict(r); v.Verdict != results.Met {
 			t.Errorf("without the batches: %s: %s; then this test shows nothing", v.Verdict, v.Why)
 		}

@@ -297,8 +297,8 @@ func TestServerIsKeptWithoutRestart(t *testing.T) {
 	}
 	for k := 4; k <= 5; k++ {
 		c, r := f.counters("sim", k), f.result("load", k)
-		if got, known := c.Increase("engine", "vllm:generation_tokens_total"); !known || int64(got) != r.All.OutputTokens {
-			t.Errorf("repeat %d: the server counted %v (known %v), the client %d", k, got, known, r.All.OutputTokens)
+		if got, known := c.Increase("engine", "vllm:generation_tokens_total"); !known || int64(got) != r.Total("output_tokens").All {
+			t.Errorf("repeat %d: the server counted %v (known %v), the client %d", k, got, known, r.Total("output_tokens").All)
 		}
 	}
 }

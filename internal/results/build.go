@@ -168,7 +168,7 @@ func (c *client) result() ClientResult {
 // result is one repeat of a client of so many ranks.
 func (p part) result(ranks int) RepeatPart {
 	out := RepeatPart{
-		Repeat: p.repeat, Ranks: len(p.ranks), Measured: p.measured, All: p.all, Values: valuesOf(p), T0: p.ranks[0].T0,
+		Repeat: p.repeat, Ranks: len(p.ranks), Measured: p.measured, All: p.all, Totals: list(p.totals), Values: valuesOf(p), T0: p.ranks[0].T0,
 		ScheduleHash: p.ranks[0].ScheduleHash, InFlight: inFlight(p),
 	}
 	var reasons []string
@@ -237,7 +237,7 @@ func crossCheck(c CheckInput, byName map[string]*client) CrossCheck {
 		}
 		for _, p := range byName[name].parts {
 			if p.repeat == c.Repeat {
-				out.Clients += total(p.all, c.Total)
+				out.Clients += p.total(c.Total)
 			}
 		}
 	}
@@ -250,14 +250,17 @@ func crossCheck(c CheckInput, byName map[string]*client) CrossCheck {
 	return out
 }
 
-func total(c Counts, name string) int64 {
-	switch name {
-	case "output_tokens":
-		return c.OutputTokens
-	case "input_tokens":
-		return c.InputTokens
+// total is what the client counted under a name; requests are those on the wire.
+func (p part) total(name string) int64 {
+	if name == "requests" {
+		return p.all.Attempts
 	}
-	return c.Attempts
+	for _, t := range p.totals {
+		if t.Name == name {
+			return t.All
+		}
+	}
+	return 0
 }
 
 // clean makes every list a list, for readers of JSON need not tell null from empty, and every ratio a number.

@@ -213,7 +213,7 @@ func TestBuildRefuses(t *testing.T) {
 		"a minimum above the maximum":     {func(rs []Rank) { rs[0].Metrics[0].Min = math.MaxInt64 }, "cannot be"},
 		"a rank twice":                    {func(rs []Rank) { rs[1].Rank = 0 }, "two results of rank 0"},
 		"a negative count":                {func(rs []Rank) { rs[0].Measured.Failed = -1 }, "a count of -1 cannot be"},
-		"a count beyond exact arithmetic": {func(rs []Rank) { rs[0].All.OutputTokens = math.MaxInt64 }, "cannot be"},
+		"a count beyond exact arithmetic": {func(rs []Rank) { rs[0].Totals[1].All = math.MaxInt64 }, "cannot be"},
 		"a negative window":               {func(rs []Rank) { rs[0].Window = -5 }, "a length of -5 ns cannot be"},
 		"schedules that differ": {func(rs []Rank) { rs[1].ScheduleHash = "b1" },
 			"client loadgen repeat 1: ranks 0 and 1 had different schedules, a0 and b1"},

@@ -26,23 +26,23 @@ func rankOf(t testing.TB, head Rank, requests []request) Rank {
 	r := head
 	r.Version, r.Workload = RankVersion, "inference"
 	r.Batch = r.Window / Batches
-	r.FailedBatches = make([]int64, Batches)
+	failed := make([]int64, Batches)
 	for _, q := range requests {
 		r.Measured.Offered++
 		if q.failed {
 			r.Measured.Failed++
-			r.FailedBatches[q.batch]++
+			failed[q.batch]++
 			continue
 		}
 		r.Measured.Succeeded++
 	}
 	c := &r.Measured
 	c.Sent, c.Attempts, c.Completed = c.Offered, c.Offered, c.Succeeded
-	c.InputTokens, c.OutputTokens = 32*c.Offered, 32*c.Succeeded
-	c.WindowInputTokens, c.WindowOutputTokens = 32*c.Succeeded, 32*c.Succeeded
+	r.Totals = []Total{{"input_tokens", 32 * c.Offered, 32 * c.Succeeded}, {"output_tokens", 32 * c.Succeeded, 32 * c.Succeeded}}
 	if c.Failed == 0 {
-		r.FailedBatches = nil
+		failed = nil
 	}
+	r.Operations = []Operation{{Succeeded: c.Succeeded, Failed: c.Failed, FailedBatches: failed}}
 	r.All = r.Measured
 	for _, name := range latencies() {
 		if m := metricOf(t, name, requests); m.Count > 0 {

@@ -102,7 +102,7 @@ func partOf(values []int64) part {
 	for i := range groups {
 		p.blocks["e2e"] = append(p.blocks["e2e"], distOf(values[i*len(values)/groups:(i+1)*len(values)/groups]))
 	}
-	p.blockFailed = make([]int64, groups)
+	p.lost = losses{succeeded: int64(len(values)), blocks: make([]int64, groups)}
 	p.measured.Succeeded = int64(len(values))
 	return p
 }

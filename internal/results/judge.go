@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // SLO is an objective. Exactly one of AtMost and AtLeast is set, in seconds for a latency.
@@ -30,7 +31,7 @@ func judge(s SLO, p part, values []Value) Verdict {
 	case v.Unit == "s" && d.total() > 0 && s.AtMost != nil && q > 0:
 		judgePercentile(&v, p, q)
 	case v.Unit == "s" && d.failed > 0 && s.AtMost != nil:
-		v.Verdict, v.Why = Violated, fmt.Sprintf("%s of %s requests failed, which is beyond every limit", count(p.failed), count(v.Value.Requests))
+		v.Verdict, v.Why = Violated, fmt.Sprintf("%s of %s requests failed, which is beyond every limit", count(d.failed), count(v.Value.Requests))
 	case s.Statistic == "max" && v.Value.Value != nil:
 		judgeMax(&v)
 	case v.Value.Value == nil && v.Value.Note == "":
@@ -44,12 +45,20 @@ func judge(s SLO, p part, values []Value) Verdict {
 	return v
 }
 
+// isRate says whether a metric is a throughput.
+func isRate(metric string) bool {
+	return slices.ContainsFunc(rates(), func(r rate) bool { return r.metric == metric })
+}
+
 func unitOf(metric string) string {
 	switch metric {
 	case "success_ratio":
 		return "1"
-	case "request_throughput", "output_token_throughput", "input_token_throughput", "offered_rate", "sent_rate":
-		return "1/s"
+	}
+	for _, r := range rates() {
+		if r.metric == metric {
+			return r.unit
+		}
 	}
 	return "s"
 }

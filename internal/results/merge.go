@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // part is one client in one repeat with its ranks merged, or in all of its repeats.
@@ -14,24 +15,41 @@ type part struct {
 	errors        []ErrorCount
 	// window is its length in seconds, that of all repeats together.
 	window float64
-	// failed counts the measured requests that failed, and those that never ended although nothing stopped the load.
-	failed int64
-	dists  map[string]dist
+	// lost are the requests of all kinds that did not succeed, operations the same by kind where there are several.
+	lost       losses
+	operations map[string]losses
+	totals     []Total
+	dists      map[string]dist
 	// blocks of each metric are groups parts of the window in order, for each repeat; nil where a rank has none.
-	blocks map[string][]dist
-	// blockFailed are the failures in each block; nil where it is not known.
-	blockFailed []int64
-	truncated   bool
-	limits      []string
+	blocks    map[string][]dist
+	truncated bool
+	limits    []string
 	// runs are the repeats of which this is the pool.
 	runs []part
+}
+
+// losses are the measured requests that failed, and those that never ended although nothing stopped the load.
+type losses struct {
+	succeeded, failed int64
+	// blocks are the failures in each block; nil where it is not known.
+	blocks []int64
+}
+
+// losses are those of the requests that a metric speaks of: all, or those of the operation that it is named after.
+func (p part) losses(metric string) losses {
+	for operation, l := range p.operations {
+		if metric == operation || strings.HasPrefix(metric, operation+"_") {
+			return l
+		}
+	}
+	return p.lost
 }
 
 const second = 1e9
 
 // latencies are the metrics with a distribution, in the order in which they are shown.
 func latencies() []string {
-	return []string{"ttft", "e2e", "tpot", "itl_token", "itl_chunk", "ttft_from_send", "e2e_from_send", "send_lag"}
+	return []string{"put", "get_ttfb", "get", "head", "delete", "ttft", "e2e", "tpot", "itl_token", "itl_chunk", "ttft_from_send", "e2e_from_send", "send_lag"}
 }
 
 // isPerGap says whether one request has many values of a metric.
@@ -42,7 +60,7 @@ func isPerGap(metric string) bool { return metric == "itl_token" || metric == "i
 func (p part) dist(metric string) dist {
 	d := p.dists[metric]
 	if metric != "send_lag" {
-		d.failed = p.failed
+		d.failed = p.losses(metric).failed
 	}
 	return d
 }
@@ -67,7 +85,7 @@ func mergeRanks(d *decoder, ranks []Rank) (part, error) {
 		p.measured = plus(p.measured, r.Measured)
 		p.all = plus(p.all, r.All)
 		p.errors = addErrors(p.errors, r.Errors)
-		p.failed += lost(r)
+		p.totals = addTotals(p.totals, r.Totals)
 		p.truncated = p.truncated || r.Truncated
 		if !r.Audit.Sound {
 			p.limits = append(p.limits, limits(r)...)
@@ -82,7 +100,7 @@ func mergeRanks(d *decoder, ranks []Rank) (part, error) {
 			return part{}, fmt.Errorf("metric %s: %w", name, err)
 		}
 	}
-	p.blockFailed = failures(ranks)
+	p.lost, p.operations = lossesOf(ranks)
 	return p, nil
 }
 
@@ -94,11 +112,27 @@ func (r Rank) check() error {
 		}
 	}
 	for _, c := range []Counts{r.Measured, r.All} {
-		for _, n := range []int64{c.Offered, c.Sent, c.Succeeded, c.Failed, c.Attempts, c.Completed, c.InputTokens, c.OutputTokens,
-			c.WindowInputTokens, c.WindowOutputTokens} {
-			if n < 0 || n > maxCount {
-				return fmt.Errorf("a count of %d cannot be", n)
-			}
+		if err := possible(c.Offered, c.Sent, c.Succeeded, c.Failed, c.Attempts, c.Completed); err != nil {
+			return err
+		}
+	}
+	for _, o := range r.Operations {
+		if err := possible(o.Succeeded, o.Failed); err != nil {
+			return err
+		}
+	}
+	for _, t := range r.Totals {
+		if err := possible(t.All, t.Window); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func possible(counts ...int64) error {
+	for _, n := range counts {
+		if n < 0 || n > maxCount {
+			return fmt.Errorf("a count of %d cannot be", n)
 		}
 	}
 	return nil
@@ -176,26 +210,82 @@ func newBlock(d *decoder, of []Metric, block int) (dist, error) {
 	return out, nil
 }
 
-// failures are the failed requests of all ranks in each block; nil where a rank does not say, or not of all.
-func failures(ranks []Rank) []int64 {
-	out := make([]int64, groups)
+// lossesOf are the losses of all ranks, and by operation where there are several. A request that never ended is of no
+// known operation, and so a loss of each.
+func lossesOf(ranks []Rank) (all losses, operations map[string]losses) {
+	all = losses{blocks: make([]int64, groups)}
 	for _, r := range ranks {
-		rest := lost(r)
-		if rest > 0 && len(r.FailedBatches) != Batches {
-			return nil
-		}
-		for i, n := range r.FailedBatches {
-			rest -= n
-			out[min(i*groups/Batches, groups-1)] += n
-			if n < 0 {
-				return nil
+		endless := lost(r) - r.Measured.Failed
+		rank := losses{succeeded: r.Measured.Succeeded, blocks: make([]int64, groups)}
+		for _, o := range r.Operations {
+			one := newLosses(o, endless)
+			if o.Name != "" {
+				if operations == nil {
+					operations = map[string]losses{}
+				}
+				operations[o.Name] = operations[o.Name].plus(one)
 			}
+			rank.blocks = bothBlocks(rank.blocks, newLosses(o, 0).blocks)
+			rank.failed += o.Failed
 		}
-		if rest != 0 {
-			return nil
+		if rank.failed != lost(r) {
+			rank.failed, rank.blocks = lost(r), nil
+		}
+		all = all.plus(rank)
+	}
+	return all, operations
+}
+
+func newLosses(o Operation, endless int64) losses {
+	l := losses{succeeded: o.Succeeded, failed: o.Failed + endless, blocks: make([]int64, groups)}
+	rest := l.failed
+	for i, n := range o.FailedBatches {
+		rest -= n
+		l.blocks[min(i*groups/Batches, groups-1)] += n
+		if n < 0 {
+			rest = -1
+			break
 		}
 	}
+	if rest != 0 || len(o.FailedBatches) != 0 && len(o.FailedBatches) != Batches {
+		l.blocks = nil
+	}
+	return l
+}
+
+// plus adds up the losses of two ranks. The zero losses are those of no rank.
+func (l losses) plus(more losses) losses {
+	if l.blocks == nil && l.failed == 0 && l.succeeded == 0 {
+		return more
+	}
+	return losses{succeeded: l.succeeded + more.succeeded, failed: l.failed + more.failed, blocks: bothBlocks(l.blocks, more.blocks)}
+}
+
+// bothBlocks adds up failures by block; nil where one side is not known.
+func bothBlocks(a, b []int64) []int64 {
+	if a == nil || b == nil {
+		return nil
+	}
+	out := make([]int64, len(a))
+	for i := range a {
+		out[i] = a[i] + b[i]
+	}
 	return out
+}
+
+// addTotals adds up totals by name.
+func addTotals(list, more []Total) []Total {
+	list = slices.Clone(list)
+	for _, t := range more {
+		at := slices.IndexFunc(list, func(x Total) bool { return x.Name == t.Name })
+		if at < 0 {
+			list = append(list, t)
+			continue
+		}
+		list[at].All += t.All
+		list[at].Window += t.Window
+	}
+	return list
 }
 
 func plus(a, b Counts) Counts {
@@ -203,16 +293,13 @@ func plus(a, b Counts) Counts {
 		Offered: a.Offered + b.Offered, Sent: a.Sent + b.Sent,
 		Succeeded: a.Succeeded + b.Succeeded, Failed: a.Failed + b.Failed,
 		Attempts: a.Attempts + b.Attempts, Completed: a.Completed + b.Completed,
-		InputTokens: a.InputTokens + b.InputTokens, OutputTokens: a.OutputTokens + b.OutputTokens,
-		WindowOutputTokens: a.WindowOutputTokens + b.WindowOutputTokens,
-		WindowInputTokens:  a.WindowInputTokens + b.WindowInputTokens,
 	}
 }
 
 // addErrors adds up kinds with their codes, and keeps the first sample of each.
 func addErrors(list, more []ErrorCount) []ErrorCount {
 	for _, e := range more {
-		at := slices.IndexFunc(list, func(x ErrorCount) bool { return x.Kind == e.Kind && x.Code == e.Code })
+		at := slices.IndexFunc(list, func(x ErrorCount) bool { return x.Operation == e.Operation && x.Kind == e.Kind && x.Code == e.Code })
 		if at < 0 {
 			list = append(list, e)
 			continue
@@ -232,7 +319,7 @@ func pool(parts []part) part {
 	all := map[string][]dist{}
 	for _, p := range parts {
 		out.window += p.window
-		out.failed += p.failed
+		out.totals = addTotals(out.totals, p.totals)
 		out.truncated = out.truncated || p.truncated
 		out.measured = plus(out.measured, p.measured)
 		out.all = plus(out.all, p.all)
@@ -245,7 +332,25 @@ func pool(parts []part) part {
 		out.dists[name] = merged(ds)
 		out.blocks[name] = joined(parts, func(p part) []dist { return p.blocks[name] })
 	}
-	out.blockFailed = joined(parts, func(p part) []int64 { return p.blockFailed })
+	out.lost = pooled(parts, func(p part) losses { return p.lost })
+	for _, p := range parts {
+		for name := range p.operations {
+			if out.operations == nil {
+				out.operations = map[string]losses{}
+			}
+			out.operations[name] = pooled(parts, func(p part) losses { return p.operations[name] })
+		}
+	}
+	return out
+}
+
+// pooled are the losses of all repeats, with their blocks one after the other.
+func pooled(parts []part, of func(part) losses) losses {
+	out := losses{blocks: joined(parts, func(p part) []int64 { return of(p).blocks })}
+	for _, p := range parts {
+		out.succeeded += of(p).succeeded
+		out.failed += of(p).failed
+	}
 	return out
 }
 

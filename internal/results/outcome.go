@@ -105,7 +105,7 @@ func (r *Result) noneSucceeded() string {
 // a request.
 func (r *Result) slosTell(client string) bool {
 	return slices.ContainsFunc(r.SLOs, func(v Verdict) bool {
-		return v.Client == client && unitOf(v.Metric) != "1/s" && (v.Verdict == Violated || v.Verdict == Met && v.AtMost != nil)
+		return v.Client == client && !isRate(v.Metric) && (v.Verdict == Violated || v.Verdict == Met && v.AtMost != nil)
 	})
 }
 

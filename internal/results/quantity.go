@@ -28,6 +28,12 @@ func scaleOf(x float64, unit string) scale {
 		return scale{100, " %"}
 	case unit == "1/s":
 		return scale{1, "/s"}
+	case unit == "B/s" && a < edge*1e3:
+		return scale{1, " B/s"}
+	case unit == "B/s" && a < edge*1e6:
+		return scale{1e-3, " kB/s"}
+	case unit == "B/s":
+		return scale{1e-6, " MB/s"}
 	case unit != "s":
 		return scale{1, ""}
 	case a < edge*1e-3:

@@ -39,9 +39,10 @@ type Rank struct {
 	All      Counts `json:"all"`
 	// Errors by kind of the taxonomy, over Measured.
 	Errors []ErrorCount `json:"errors,omitempty"`
-	// FailedBatches are the requests in Measured that failed in each of Batches equal parts of the window, by scheduled
-	// instant. Without it the intervals take failures for independent of each other.
-	FailedBatches []int64 `json:"failedBatches,omitempty"`
+	// Operations are the requests in Measured by kind: one without a name where all are alike.
+	Operations []Operation `json:"operations"`
+	// Totals are what the workload counted, failed requests included.
+	Totals []Total `json:"totals,omitempty"`
 	// Metrics are the histograms over the requests in Measured that succeeded; those without a value are left out.
 	Metrics []Metric `json:"metrics"`
 	Audit   Audit    `json:"audit"`
@@ -54,7 +55,35 @@ type Rank struct {
 // Batches is the number of equal parts of the window for which a rank keeps histograms of their own.
 const Batches = 64
 
-// Counts are numbers of requests and tokens.
+// Operation is what became of one kind of requests.
+type Operation struct {
+	Name      string `json:"name,omitempty"`
+	Succeeded int64  `json:"succeeded"`
+	Failed    int64  `json:"failed"`
+	// FailedBatches are those that failed in each of Batches equal parts of the window, by scheduled instant. Without it
+	// the intervals take failures for independent of each other.
+	FailedBatches []int64 `json:"failedBatches,omitempty"`
+}
+
+// Total is what a workload counted under one name, such as output_tokens or bytes_read: in all phases, and inside the
+// window, which is the numerator of a throughput.
+type Total struct {
+	Name   string `json:"name"`
+	All    int64  `json:"all"`
+	Window int64  `json:"window"`
+}
+
+// Total is what was counted under a name; zero where the workload counts no such thing.
+func (r Rank) Total(name string) Total {
+	for _, t := range r.Totals {
+		if t.Name == name {
+			return t
+		}
+	}
+	return Total{Name: name}
+}
+
+// Counts are numbers of requests.
 type Counts struct {
 	// Offered were scheduled, Sent were sent, Succeeded and Failed ended. Offered = Succeeded + Failed once all ended.
 	Offered   int64 `json:"offered"`
@@ -65,19 +94,14 @@ type Counts struct {
 	Attempts int64 `json:"attempts"`
 	// Completed succeeded inside the window, whenever they were scheduled: the numerator of the throughput.
 	Completed int64 `json:"completed"`
-	// InputTokens and OutputTokens of what ended, output tokens of failures included as far as they arrived.
-	InputTokens  int64 `json:"inputTokens,omitempty"`
-	OutputTokens int64 `json:"outputTokens,omitempty"`
-	// WindowOutputTokens arrived inside the window: the numerator of the token throughput.
-	WindowOutputTokens int64 `json:"windowOutputTokens,omitempty"`
-	// WindowInputTokens belong to requests that completed inside the window.
-	WindowInputTokens int64 `json:"windowInputTokens,omitempty"`
 }
 
 // ErrorCount is one kind of failure: dns, connect, tls, reset, timeout_first, timeout_idle, timeout_total, http_4xx,
-// http_5xx, stream_error, truncated, empty or short.
+// http_5xx, stream_error, truncated, empty, short or corrupt.
 type ErrorCount struct {
-	Kind string `json:"kind"`
+	// Operation is the kind of the requests; "" where all are alike.
+	Operation string `json:"operation,omitempty"`
+	Kind      string `json:"kind"`
 	// Code is the HTTP status, where there is one.
 	Code   int    `json:"code,omitempty"`
 	Count  int64  `json:"count"`

@@ -86,7 +86,7 @@ type Job struct {
 type Value struct {
 	Metric    string `json:"metric"`
 	Statistic string `json:"statistic"`
-	// Unit is s, 1/s, or 1 for a share.
+	// Unit is s, 1/s, B/s, or 1 for a share.
 	Unit string `json:"unit"`
 	// Value is nil when there is none; Note says why.
 	Value *float64 `json:"value"`
@@ -152,6 +152,7 @@ type RepeatPart struct {
 	Reason   string  `json:"reason,omitempty"`
 	Measured Counts  `json:"measured"`
 	All      Counts  `json:"all"`
+	Totals   []Total `json:"totals"`
 	Values   []Value `json:"values"`
 	Audits   []Audit `json:"audits"`
 	// StartLate is the latest start of a rank after T0, in seconds; T0 is Unix time in nanoseconds.

@@ -31,7 +31,8 @@ func (s *summary) client(c ClientResult) {
 	t := table{align: "lrl"}
 	for _, x := range []struct{ metric, word string }{
 		{"request_throughput", "requests"}, {"output_token_throughput", "output tokens"},
-		{"input_token_throughput", "input tokens"}, {"success_ratio", "succeeded"},
+		{"input_token_throughput", "input tokens"}, {"read_throughput", "read"}, {"write_throughput", "written"},
+		{"success_ratio", "succeeded"},
 	} {
 		if v := Find(c.Values, x.metric, "value"); v != nil && (v.Value == nil || *v.Value > 0 || x.metric == "success_ratio") {
 			t.add(x.word, v.Number(), cmp.Or(between(*v), v.Note))
@@ -52,7 +53,7 @@ func pace(c ClientResult) string {
 
 // shown are the latencies in the table, those of successes only where something failed.
 func shown() []string {
-	return []string{"ttft", "ttft_ok", "e2e", "e2e_ok", "tpot", "itl_token"}
+	return []string{"put", "put_ok", "get_ttfb", "get_ttfb_ok", "get", "get_ok", "head", "head_ok", "delete", "delete_ok", "ttft", "ttft_ok", "e2e", "e2e_ok", "tpot", "itl_token"}
 }
 
 // latencies writes a line of numbers for each metric, and under it a line of their intervals.
@@ -156,10 +157,14 @@ func (s *summary) legend() {
 }
 
 func kind(e ErrorCount) string {
-	if e.Code > 0 {
-		return fmt.Sprintf("%s (%d)", e.Kind, e.Code)
+	words := e.Kind
+	if e.Operation != "" {
+		words = e.Operation + " " + words
 	}
-	return e.Kind
+	if e.Code > 0 {
+		words += fmt.Sprintf(" (%d)", e.Code)
+	}
+	return words
 }
 
 // maxSample is how much of an error's sample a line shows.

@@ -67,8 +67,7 @@ func (s statistic) perRun(runs []part, metric string) bool {
 func valuesOf(p part) []Value {
 	var out []Value
 	for _, metric := range latencies() {
-		// Where all requests failed there is no histogram, yet every one of them was infinitely late.
-		if p.dists[metric].count == 0 && (metric != "e2e" || p.failed == 0) {
+		if !p.has(metric) {
 			continue
 		}
 		for _, s := range statistics() {
@@ -79,11 +78,19 @@ func valuesOf(p part) []Value {
 	return append(out, rateValues(p)...)
 }
 
+// has says whether there is anything to say of a metric. Where all requests failed there is no histogram, yet every one
+// of them was infinitely late: then e2e stands for them, or the metric of their operation.
+func (p part) has(metric string) bool {
+	_, operation := p.operations[metric]
+	return p.dists[metric].count > 0 || (metric == "e2e" || operation) && p.losses(metric).failed > 0
+}
+
 // value is an empty one with its counts.
 func (p part) value(metric, statistic, unit string) Value {
+	l := p.losses(metric)
 	return Value{
 		Metric: metric, Statistic: statistic, Unit: unit, Interval: NoInterval,
-		Requests: p.measured.Succeeded + p.failed, Runs: max(1, len(p.runs)),
+		Requests: l.succeeded + l.failed, Runs: max(1, len(p.runs)),
 	}
 }
 
@@ -100,7 +107,7 @@ func latencyValue(p part, metric string, s statistic) Value {
 	}
 	x := s.of(d)
 	if math.IsInf(x, 1) {
-		v.Note = fmt.Sprintf("%s of %s requests failed, so there is no %s over all of them", count(p.failed), count(v.Requests), s.name)
+		v.Note = fmt.Sprintf("%s of %s requests failed, so there is no %s over all of them", count(d.failed), count(v.Requests), s.name)
 		return v
 	}
 	v.Value = new(x / second)
@@ -183,7 +190,7 @@ func quantileInterval(v *Value, p part, q, x float64) {
 		addNote(v, "too few requests for an upper end")
 		return
 	}
-	addNote(v, fmt.Sprintf("the upper end falls among the %s requests that failed", count(p.failed)))
+	addNote(v, fmt.Sprintf("the upper end falls among the %s requests that failed", count(d.failed)))
 }
 
 // fewAbove is how many values must be above a bound for their spread over the blocks to show how they cluster.
@@ -206,8 +213,8 @@ func (p part) inflation(metric string, x float64) float64 {
 	below, n := make([]float64, len(blocks)), make([]float64, len(blocks))
 	for i, b := range blocks {
 		below[i], n[i] = float64(b.atMost(x)), float64(b.count)
-		if metric != "send_lag" && len(p.blockFailed) == len(blocks) {
-			n[i] += float64(p.blockFailed[i])
+		if failed := p.losses(metric).blocks; metric != "send_lag" && len(failed) == len(blocks) {
+			n[i] += float64(failed[i])
 		}
 	}
 	within := inflation(grouped(below), grouped(n))
@@ -224,7 +231,7 @@ func (p part) inflation(metric string, x float64) float64 {
 
 // okValues are the statistics of what succeeded, labelled so; only where something failed do they differ.
 func okValues(p part) []Value {
-	if p.failed == 0 {
+	if p.lost.failed == 0 {
 		return nil
 	}
 	var out []Value
@@ -235,7 +242,7 @@ func okValues(p part) []Value {
 		}
 		for _, s := range statistics() {
 			v := p.value(metric+"_ok", s.name, "s")
-			v.Requests, v.Note = p.measured.Succeeded, "over the requests that succeeded; never judge a server by it"
+			v.Requests, v.Note = p.losses(metric).succeeded, "over the requests that succeeded; never judge a server by it"
 			if isPerGap(metric) {
 				v.Samples = d.count
 			}
@@ -248,26 +255,49 @@ func okValues(p part) []Value {
 
 // rate is one throughput: a count over the window.
 type rate struct {
-	metric string
-	count  func(Counts) int64
+	metric, unit string
+	// total names one that the workload counted; count is taken where it is "".
+	total string
+	count func(Counts) int64
 }
 
-// rates are the throughputs, in the order in which they are shown.
+// rates are the throughputs, in the order in which they are shown. Those of totals that a workload does not count are
+// left out.
 func rates() []rate {
 	return []rate{
-		{"request_throughput", func(c Counts) int64 { return c.Completed }},
-		{"output_token_throughput", func(c Counts) int64 { return c.WindowOutputTokens }},
-		{"input_token_throughput", func(c Counts) int64 { return c.WindowInputTokens }},
-		{"offered_rate", func(c Counts) int64 { return c.Offered }},
-		{"sent_rate", func(c Counts) int64 { return c.Sent }},
+		{metric: "request_throughput", unit: "1/s", count: func(c Counts) int64 { return c.Completed }},
+		{metric: "output_token_throughput", unit: "1/s", total: "output_tokens"},
+		{metric: "input_token_throughput", unit: "1/s", total: "input_tokens"},
+		{metric: "read_throughput", unit: "B/s", total: "bytes_read"},
+		{metric: "write_throughput", unit: "B/s", total: "bytes_written"},
+		{metric: "offered_rate", unit: "1/s", count: func(c Counts) int64 { return c.Offered }},
+		{metric: "sent_rate", unit: "1/s", count: func(c Counts) int64 { return c.Sent }},
 	}
+}
+
+// of is the count of a part, and whether its workload counts such a thing.
+func (r rate) of(p part) (n int64, counted bool) {
+	if r.total == "" {
+		return r.count(p.measured), true
+	}
+	at := slices.IndexFunc(p.totals, func(t Total) bool { return t.Name == r.total })
+	if at < 0 {
+		return 0, false
+	}
+	return p.totals[at].Window, true
 }
 
 func rateValues(p part) []Value {
 	var out []Value
 	for _, r := range rates() {
-		v := p.value(r.metric, "value", "1/s")
-		of := func(p part) float64 { return float64(r.count(p.measured)) / p.window }
+		if _, counted := r.of(p); !counted {
+			continue
+		}
+		v := p.value(r.metric, "value", r.unit)
+		of := func(p part) float64 {
+			n, _ := r.of(p)
+			return float64(n) / p.window
+		}
 		switch {
 		case p.window == 0 || slices.ContainsFunc(p.runs, func(p part) bool { return p.window == 0 }):
 			v.Note = "the window has no length"

@@ -90,8 +90,9 @@ func TestNoInterval(t *testing.T) {
 		in := input(t, c.load)
 		if c.fail {
 			r := &in.Clients[0].Results[0]
-			r.Measured.Offered, r.Measured.Failed, r.FailedBatches = r.Measured.Offered+1, 1, make([]int64, Batches)
-			r.FailedBatches[7] = 1
+			r.Measured.Offered, r.Measured.Failed = r.Measured.Offered+1, 1
+			r.Operations[0].Failed, r.Operations[0].FailedBatches = 1, make([]int64, Batches)
+			r.Operations[0].FailedBatches[7] = 1
 		}
 		for _, v := range build(t, in).Clients[0].Values {
 			if got := v.Interval == NoInterval; got != c.none(v) {
@@ -107,7 +108,7 @@ func TestThroughputIsOverTheWindow(t *testing.T) {
 	for i := range in.Clients[0].Results {
 		r := &in.Clients[0].Results[i]
 		r.Window, r.Warmup, r.Cooldown = 10*second, 5*second, 5*second
-		r.Measured.Completed, r.Measured.WindowOutputTokens, r.Measured.WindowInputTokens = 90, 2900, 2800
+		r.Measured.Completed, r.Totals[1].Window, r.Totals[0].Window = 90, 2900, 2800
 	}
 	values := build(t, in).Clients[0].Values
 	for metric, want := range map[string]float64{
@@ -207,10 +208,10 @@ func TestBurstsWiden(t *testing.T) {
 		in := input(t, fake{ranks: 1, repeats: 1, requests: 640, seed: 6, ttft: 30})
 		r := &in.Clients[0].Results[0]
 		r.Measured.Offered, r.Measured.Failed = r.Measured.Offered+64, 64
-		r.FailedBatches = slices.Repeat([]int64{1}, Batches)
+		r.Operations[0].Failed, r.Operations[0].FailedBatches = 64, slices.Repeat([]int64{1}, Batches)
 		if burst {
-			r.FailedBatches = make([]int64, Batches)
-			r.FailedBatches[20] = 64
+			r.Operations[0].FailedBatches = make([]int64, Batches)
+			r.Operations[0].FailedBatches[20] = 64
 		}
 		v := Find(build(t, in).Clients[0].Values, "success_ratio", "value")
 		return *v.High - *v.Low

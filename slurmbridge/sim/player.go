@@ -121,7 +121,7 @@ func (c *Cluster) play(j *job, plan *rundir.Plan, text []byte) {
 func (c *Cluster) addRank(j *job, name string, n int, s *rundir.Service, cl *rundir.Client, planHash string) {
 	r := &rank{
 		job: j, name: name, n: n, service: s, client: cl, dir: rundir.Rank(path.Clean(j.script.Directory), name, n),
-		repeat: j.plan.Repeats.First, began: c.now, advanced: c.now, busy: c.now, closed: map[int]rundir.Exit{}, totals: map[int]counts{},
+		repeat: j.plan.Repeats.First, began: c.now, advanced: c.now, busy: c.now, closed: map[int]rundir.Exit{}, totals: map[int][]total{},
 		pid: 1000 + int(draw(c.o.Seed, j.id, j.life, name, n)%30000),
 	}
 	j.ranks = append(j.ranks, r)

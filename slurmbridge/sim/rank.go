@@ -36,7 +36,7 @@ type rank struct {
 	life   int
 	closed map[int]rundir.Exit
 	// totals are what a client counted in each repeat.
-	totals map[int]counts
+	totals map[int][]total
 	exit   *rundir.Exit
 
 	// sequence of control.json and when it advanced; drain once it asked for that.

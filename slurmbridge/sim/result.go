@@ -36,6 +36,8 @@ type rankResult struct {
 	Reason       string  `json:"reason,omitempty"`
 	Measured     counts  `json:"measured"`
 	All          counts  `json:"all"`
+	Operations   []kind  `json:"operations"`
+	Totals       []total `json:"totals,omitempty"`
 	Metrics      []meter `json:"metrics"`
 	Audit        audit   `json:"audit"`
 	SHA256       string  `json:"sha256"`
@@ -43,16 +45,24 @@ type rankResult struct {
 }
 
 type counts struct {
-	Offered            int64 `json:"offered"`
-	Sent               int64 `json:"sent"`
-	Succeeded          int64 `json:"succeeded"`
-	Failed             int64 `json:"failed"`
-	Attempts           int64 `json:"attempts"`
-	Completed          int64 `json:"completed"`
-	InputTokens        int64 `json:"inputTokens,omitempty"`
-	OutputTokens       int64 `json:"outputTokens,omitempty"`
-	WindowOutputTokens int64 `json:"windowOutputTokens,omitempty"`
-	WindowInputTokens  int64 `json:"windowInputTokens,omitempty"`
+	Offered   int64 `json:"offered"`
+	Sent      int64 `json:"sent"`
+	Succeeded int64 `json:"succeeded"`
+	Failed    int64 `json:"failed"`
+	Attempts  int64 `json:"attempts"`
+	Completed int64 `json:"completed"`
+}
+
+// kind is one kind of requests: all of them here.
+type kind struct {
+	Succeeded int64 `json:"succeeded"`
+	Failed    int64 `json:"failed"`
+}
+
+type total struct {
+	Name   string `json:"name"`
+	All    int64  `json:"all"`
+	Window int64  `json:"window"`
 }
 
 type meter struct {
@@ -128,7 +138,7 @@ func (c *Cluster) resultOf(r *rank, e rundir.Exit) []byte {
 		Version: 1, Client: cl.Name, Rank: r.n, Ranks: cl.Ranks, Repeat: r.repeat, Workload: "sim", Mode: "closed",
 		Seed: cl.Seed, T0: r.t0.UnixNano(), Warmup: int64(cl.Warmup), Window: int64(window), Cooldown: int64(cl.Cooldown),
 		Batch: int64(window) / batchCount, Truncated: e.Truncated,
-		Measured: countsOf(cl, n), All: countsOf(cl, n+warm),
+		Measured: countsOf(n), All: countsOf(n + warm), Operations: []kind{{Succeeded: n}}, Totals: totalsOf(cl, n, n+warm),
 		Audit: audit{Sound: true, SendLagP99: 50_000, SendLagMax: 200_000, SendLagLimit: 2_000_000, RunQueueLimit: 0.05, CPURatio: 0.02, GOMAXPROCS: 2},
 		End:   true,
 	}
@@ -142,7 +152,7 @@ func (c *Cluster) resultOf(r *rank, e rundir.Exit) []byte {
 	}
 	sum := sha256.Sum256([]byte(cl.Name))
 	out.ScheduleHash = hex.EncodeToString(sum[:])
-	r.totals[r.repeat] = out.All
+	r.totals[r.repeat] = append(out.Totals, total{Name: "requests", All: out.All.Attempts})
 	set := c.histograms(int(n), draw(c.o.Seed, cl.Seed, cl.Name, r.n, r.repeat)%variants)
 	out.Metrics = set[:]
 	b, err := json.Marshal(out)
@@ -154,14 +164,20 @@ func (c *Cluster) resultOf(r *rank, e rundir.Exit) []byte {
 	return c.encode(out)
 }
 
-func countsOf(cl *rundir.Client, n int64) counts {
-	out := counts{Offered: n, Sent: n, Succeeded: n, Attempts: n, Completed: n}
-	if cl.Inference != nil {
-		out.InputTokens = n * int64(cl.Inference.InputTokens.Min+cl.Inference.InputTokens.Max) / 2
-		out.OutputTokens = n * int64(cl.Inference.OutputTokens.Min+cl.Inference.OutputTokens.Max) / 2
-		out.WindowInputTokens, out.WindowOutputTokens = out.InputTokens, out.OutputTokens
+func countsOf(n int64) counts {
+	return counts{Offered: n, Sent: n, Succeeded: n, Attempts: n, Completed: n}
+}
+
+// totalsOf is what a workload counts over so many requests, of which some are in the window.
+func totalsOf(cl *rundir.Client, window, all int64) []total {
+	if cl.Inference == nil {
+		return nil
 	}
-	return out
+	of := func(name string, t rundir.Tokens) total {
+		mean := int64(t.Min+t.Max) / 2
+		return total{Name: name, All: all * mean, Window: window * mean}
+	}
+	return []total{of("input_tokens", cl.Inference.InputTokens), of("output_tokens", cl.Inference.OutputTokens)}
 }
 
 // histKey and histSet: equal numbers of requests share one of a few seeded sets, for encoding is most of the work.
@@ -279,14 +295,10 @@ func (c *Cluster) totalOf(s *rank, name string) float64 {
 			if client == nil {
 				continue
 			}
-			all := client.totals[s.repeat]
-			switch name {
-			case "output_tokens":
-				sum += all.OutputTokens
-			case "input_tokens":
-				sum += all.InputTokens
-			case "requests":
-				sum += all.Succeeded
+			for _, t := range client.totals[s.repeat] {
+				if t.Name == name {
+					sum += t.All
+				}
 			}
 		}
 	}

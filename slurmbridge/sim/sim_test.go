@@ -140,7 +140,7 @@ func TestResultsCanBeRead(t *testing.T) {
 		if r.Workload != "sim" || r.Measured.Succeeded == 0 || r.Measured.Succeeded != r.Metrics[0].Count || len(r.Metrics[0].Batches) != results.Batches {
 			t.Errorf("rank %d: %+v", n, r.Measured)
 		}
-		tokens += r.All.OutputTokens
+		tokens += r.Total("output_tokens").All
 	}
 	c, err := rundir.ParseCounters(b.read(path.Join(rundir.Repeat(rundir.Rank(p.Directory, "server", 0), 2), rundir.CountersFile)))
 	b.must(err)

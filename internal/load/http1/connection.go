@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/url"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -157,6 +159,23 @@ func (c *Connection) Finish(keep bool) {
 		c.Close()
 	}
 	c.used = c.clock.Now()
+}
+
+// Failure is the kind of an error of Write, of Head or of a body; ended is that of a connection which the peer closed. Words
+// are set where the error itself is no more than a sign. A write that a deadline ended, ended by the limit that came first.
+func (c *Connection) Failure(err error, ended load.Kind) (kind load.Kind, words string) {
+	var late TimeoutError
+	switch {
+	case errors.As(err, &late):
+		return late.Kind, err.Error()
+	case errors.Is(err, ErrMalformed), errors.Is(err, ErrTooLong):
+		return load.StreamError, err.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return ended, "the server closed the connection"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return c.Limits.Kind(), ""
+	}
+	return load.KindOf(err), ""
 }
 
 // Close closes the connection; the next Open dials.

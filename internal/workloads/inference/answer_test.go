@@ -126,9 +126,9 @@ func TestAnatomy(t *testing.T) {
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("%s: count and sum in ms (-want +got):\n%s\nerrors %v", c.reason, diff, out.Errors)
 				}
-				if out.All.OutputTokens != c.output || out.All.InputTokens != 5 {
-					t.Errorf("%s: %d tokens in and %d out, want 5 and %d", c.reason, out.All.InputTokens,
-						out.All.OutputTokens, c.output)
+				if out.Total(OutputTokens).All != c.output || out.Total(InputTokens).All != 5 {
+					t.Errorf("%s: %d tokens in and %d out, want 5 and %d", c.reason, out.Total(InputTokens).All,
+						out.Total(OutputTokens).All, c.output)
 				}
 			})
 		})
@@ -195,8 +195,8 @@ func TestFailures(t *testing.T) {
 				if len(out.Metrics) != 0 {
 					t.Errorf("%s: a failure was measured: %v", c.reason, sums(out))
 				}
-				if out.All.OutputTokens != c.tokens {
-					t.Errorf("%s: %d tokens arrived, want %d", c.reason, out.All.OutputTokens, c.tokens)
+				if out.Total(OutputTokens).All != c.tokens {
+					t.Errorf("%s: %d tokens arrived, want %d", c.reason, out.Total(OutputTokens).All, c.tokens)
 				}
 				took := time.Duration(clock.Now() - began).Truncate(time.Microsecond) // the window is one nanosecond long
 				limit := map[load.Kind]time.Duration{load.TimeoutFirst: first, load.TimeoutIdle: 5 * time.Second,
@@ -231,8 +231,8 @@ func TestBytewise(t *testing.T) {
 		}
 		s := &script{t: t, answer: always(steps)}
 		out := once(t, options(s, load.NewTimerClock(), 2))
-		if out.Measured.Succeeded != 1 || out.Measured.OutputTokens != 2 {
-			t.Errorf("succeeded %d with %d tokens, errors %v", out.Measured.Succeeded, out.Measured.OutputTokens, out.Errors)
+		if out.Measured.Succeeded != 1 || out.Total(OutputTokens).All != 2 {
+			t.Errorf("succeeded %d with %d tokens, errors %v", out.Measured.Succeeded, out.Total(OutputTokens).All, out.Errors)
 		}
 	})
 }

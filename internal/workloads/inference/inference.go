@@ -133,6 +133,24 @@ func (w *Workload) Metrics() []string {
 	return []string{TTFT, TTFTFromSend, TPOT, ITLToken, ITLChunk}
 }
 
+// Totals of this workload: tokens of prompts that the server took, and of answers as far as they arrived. An input token
+// belongs to the instant at which its request succeeded, an output token to the one at which it arrived.
+const (
+	InputTokens  = "input_tokens"
+	OutputTokens = "output_tokens"
+)
+
+const (
+	inputTokens = iota
+	outputTokens
+)
+
+// Totals are InputTokens and OutputTokens.
+func (w *Workload) Totals() []string { return []string{InputTokens, OutputTokens} }
+
+// Operations are none: all requests are alike.
+func (w *Workload) Operations() []string { return nil }
+
 // Headline is TTFT.
 func (w *Workload) Headline() string { return TTFT }
 

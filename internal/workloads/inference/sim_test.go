@@ -108,7 +108,7 @@ func TestAgainstEmissions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			compareStamps(t, emissions, seen.reader(), out.All.OutputTokens)
+			compareStamps(t, emissions, seen.reader(), out.Total(OutputTokens).All)
 		})
 	}
 }

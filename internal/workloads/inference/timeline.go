@@ -75,9 +75,9 @@ func (t *timeline) each(f func(at int64, tokens int)) {
 // count tells the op which tokens arrived when.
 func (t *timeline) count(op *load.Op) {
 	if len(t.stamps) == 0 && t.output > 0 {
-		op.Tokens(op.Done, t.output)
+		op.Count(outputTokens, op.Done, int64(t.output))
 	}
-	t.each(op.Tokens)
+	t.each(func(at int64, tokens int) { op.Count(outputTokens, at, int64(tokens)) })
 }
 
 // observe records the metrics of an answer that succeeded; it has at least one chunk with content.

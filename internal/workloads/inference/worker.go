@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"time"
 
@@ -52,11 +51,7 @@ func (w *worker) Do(op *load.Op) {
 		op.Done = w.workload.options.Clock.Now()
 	}
 	w.timeline.count(op)
-	if w.timeline.input >= 0 {
-		op.Input(w.timeline.input)
-	} else if outcome.answered {
-		op.Input(w.asked.input)
-	}
+	w.countInput(op, outcome)
 	w.log(op, outcome)
 	switch {
 	case outcome.err != nil:
@@ -67,6 +62,19 @@ func (w *worker) Do(op *load.Op) {
 		op.End = w.timeline.stamps[len(w.timeline.stamps)-1]
 		w.timeline.observe(op)
 	}
+}
+
+// countInput counts the prompt of a request that the server took; that of one which succeeded belongs to its end.
+func (w *worker) countInput(op *load.Op, out outcome) {
+	n := w.timeline.input
+	if n < 0 && out.answered {
+		n = w.asked.input
+	}
+	at := int64(load.Nowhen)
+	if out.kind == "" {
+		at = w.timeline.stamps[len(w.timeline.stamps)-1]
+	}
+	op.Count(inputTokens, at, int64(max(0, n)))
 }
 
 // prepare writes the request into message.
@@ -121,20 +129,13 @@ func (w *worker) exchange(op *load.Op) outcome {
 	return out
 }
 
-// broken is the outcome of an error of the connection. A write that a deadline ended, ended by the limit that came first.
+// broken is the outcome of an error of the connection.
 func (w *worker) broken(err error, ended load.Kind) outcome {
-	var late http1.TimeoutError
-	switch {
-	case errors.As(err, &late):
-		return outcome{kind: late.Kind, sample: err.Error()}
-	case errors.Is(err, http1.ErrMalformed), errors.Is(err, http1.ErrTooLong):
-		return outcome{kind: load.StreamError, sample: err.Error()}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return outcome{kind: ended, sample: "the server closed the connection"}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return outcome{kind: w.connection.Limits.Kind(), err: err}
+	kind, words := w.connection.Failure(err, ended)
+	if words != "" {
+		return outcome{kind: kind, sample: words}
 	}
-	return outcome{kind: load.KindOf(err), err: err}
+	return outcome{kind: kind, err: err}
 }
 
 // refusal is the outcome of an answer that is not a stream of events.
