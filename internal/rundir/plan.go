@@ -215,6 +215,7 @@ type Client struct {
 	Target Target `json:"target"`
 	// Exactly one workload.
 	Inference *Inference `json:"inference,omitempty"`
+	S3        *S3        `json:"s3,omitempty"`
 	// Exactly one pace. Numbers are totals over all ranks.
 	ClosedLoop *ClosedLoop `json:"closedLoop,omitempty"`
 	OpenLoop   *OpenLoop   `json:"openLoop,omitempty"`

@@ -1,0 +1,139 @@
+package s3
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"assay.bench/internal/load"
+	"assay.bench/internal/load/http1"
+)
+
+// Calls that the set-up and the clean-up make, by the names of the S3 API.
+const (
+	callCreateBucket  = "CreateBucket"
+	callListObjectsV2 = "ListObjectsV2"
+	callPutObject     = "PutObject"
+	callGetObject     = "GetObject"
+	callHeadObject    = "HeadObject"
+	callDeleteObject  = "DeleteObject"
+)
+
+// longestAnswer bounds the answer to a call: a list of a thousand keys of at most 1,024 bytes, escaped, fits.
+const longestAnswer = 8 << 20
+
+// apiError is an answer that says no.
+type apiError struct {
+	Status  int    `xml:"-"`
+	Code    string `xml:"Code"`
+	Message string `xml:"Message"`
+}
+
+func (e *apiError) Error() string {
+	if e.Code == "" {
+		return fmt.Sprintf("HTTP %d", e.Status)
+	}
+	return fmt.Sprintf("HTTP %d %s: %s", e.Status, e.Code, e.Message)
+}
+
+// errNoS3 says that somebody answered who does not speak S3.
+var errNoS3 = errors.New("the endpoint does not speak S3: name the API's address, not a console's or a proxy's")
+
+// call makes one request outside of the load, and returns the body of its answer.
+func (w *worker) call(name string, r request, body []byte) ([]byte, error) {
+	w.calls[name]++
+	sum := sha256.Sum256(body)
+	r.payload = hex.EncodeToString(sum[:])
+	b := append(append(w.message[:0], r.method...), ' ')
+	b = append(b, r.path...)
+	if len(r.query) > 0 {
+		b = append(append(b, '?'), r.query...)
+	}
+	b = append(append(append(b, " HTTP/1.1\r\nHost: "...), w.workload.host...), "\r\nUser-Agent: assay\r\nContent-Length: "...)
+	b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n"...)
+	b = append(w.signer.append(b, r, w.workload.options.Wall()), "\r\n"...)
+	b = append(b, body...)
+	w.message = b
+
+	c, now := w.connection, w.workload.options.Clock.Now()
+	if err := c.Open(now, w.workload.options.Timeouts.From(now)); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	keep := false
+	defer func() { c.Finish(keep) }()
+	answer, err := w.called(r.method)
+	if refused, is := errors.AsType[*apiError](err); is || err == nil {
+		keep = err == nil || refused != nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return answer, nil
+}
+
+// called sends the message and reads the whole answer; one that says no is an *apiError.
+func (w *worker) called(method string) ([]byte, error) {
+	c := w.connection
+	if err := c.Write(w.message); err != nil {
+		return nil, err
+	}
+	h, err := c.Head()
+	if err != nil {
+		return nil, err
+	}
+	if method == "HEAD" {
+		h.Length, h.Chunked = 0, false
+	}
+	body := http1.NewBody(&c.Stream, h)
+	var answer []byte
+	for {
+		piece, err := body.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if answer = append(answer, piece...); len(answer) > longestAnswer {
+			return nil, http1.ErrTooLong
+		}
+	}
+	if h.Close {
+		defer c.Close()
+	}
+	if h.Status/100 == 2 {
+		return answer, nil
+	}
+	refused := &apiError{Status: h.Status}
+	if method != "HEAD" && (xml.Unmarshal(answer, refused) != nil || refused.Code == "") {
+		return nil, fmt.Errorf("%w (HTTP %d)", errNoS3, h.Status)
+	}
+	return nil, refused
+}
+
+// status is the HTTP status of a call's error; 0 for none.
+func status(err error) int {
+	if refused, is := errors.AsType[*apiError](err); is {
+		return refused.Status
+	}
+	return 0
+}
+
+// store puts one object outside of the load.
+func (w *worker) store(obj object) error {
+	w.calls[callPutObject]++
+	op := &load.Op{Sent: w.workload.options.Clock.Now()}
+	w.prepare(opPut, obj)
+	out := w.exchange(op, opPut, obj)
+	switch {
+	case out.err != nil:
+		return fmt.Errorf("%s of %s: %s: %w", callPutObject, w.path, out.kind, out.err)
+	case out.kind != "":
+		return fmt.Errorf("%s of %s: %s %d: %s", callPutObject, w.path, out.kind, out.code, out.sample)
+	}
+	return nil
+}

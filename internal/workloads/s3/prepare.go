@@ -1,0 +1,223 @@
+package s3
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"assay.bench/internal/load"
+)
+
+// mark is the object that says whose prefix it is; rank 0 stores it first and removes it last.
+const mark = "assay"
+
+// Calls are how often each call of the S3 API was made, by its name.
+type Calls map[string]int64
+
+func (c Calls) add(more Calls) {
+	for name, n := range more {
+		c[name] += n
+	}
+}
+
+// list is the answer to ListObjectsV2.
+type list struct {
+	XMLName  xml.Name `xml:"ListBucketResult"`
+	Contents []struct {
+		Key string `xml:"Key"`
+	} `xml:"Contents"`
+	IsTruncated bool   `xml:"IsTruncated"`
+	Next        string `xml:"NextContinuationToken"`
+}
+
+// Store makes ready for the load: rank 0 makes the bucket where there is none, refuses a prefix that holds anything, and
+// marks it; then each rank stores its share of what the load reads and deletes. It returns the calls that it made, also
+// beside an error.
+func (w *Workload) Store(ctx context.Context, rank, ranks int) (Calls, error) {
+	one := newWorker(ctx, w)
+	defer one.Close()
+	claim := one.claim
+	if rank > 0 {
+		claim = one.awaitMark
+	}
+	if err := claim(ctx); err != nil {
+		return one.calls, fmt.Errorf("s3: %w", err)
+	}
+	calls, err := parallel(ctx, w, func(yield func(object) bool) {
+		i := 0
+		for obj := range w.stored() {
+			if i++; (i-1)%ranks == rank && !yield(obj) {
+				return
+			}
+		}
+	}, (*worker).store)
+	calls.add(one.calls)
+	if err != nil {
+		return calls, fmt.Errorf("s3: store the data set: %w", err)
+	}
+	return calls, nil
+}
+
+// stored are the objects that are there before the load.
+func (w *Workload) stored() func(yield func(object) bool) {
+	return func(yield func(object) bool) {
+		for _, phase := range []load.Phase{load.Warmup, load.Measure, load.Cooldown} {
+			for _, s := range []set{dataSet, victims} {
+				for n := range w.offer.stored(s, phase) {
+					if !yield(w.offer.object(s, phase, n)) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// mostParallel is how many connections the set-up and the clean-up open at most.
+const mostParallel = 16
+
+// parallel does something to each of many things, on several connections. The first error ends it.
+func parallel[T any](ctx context.Context, w *Workload, each func(yield func(T) bool), do func(*worker, T) error) (Calls, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	things, calls := make(chan T), Calls{}
+	for range min(mostParallel, w.options.InFlight) {
+		all.Go(func() {
+			one := newWorker(ctx, w)
+			defer one.Close()
+			for thing := range things {
+				if err := do(one, thing); err != nil {
+					cancel(err)
+					break
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			calls.add(one.calls)
+		})
+	}
+	each(func(thing T) bool {
+		select {
+		case things <- thing:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	})
+	close(things)
+	all.Wait()
+	return calls, context.Cause(ctx)
+}
+
+// claim makes sure of the bucket and that nothing lies below the prefix, and stores the mark.
+func (w *worker) claim(context.Context) error {
+	p := &w.workload.options.Plan
+	found, err := w.list("", 1)
+	if status(err) == http.StatusNotFound {
+		found, err = list{}, w.createBucket()
+	}
+	switch {
+	case status(err) == http.StatusForbidden || status(err) == http.StatusConflict:
+		return fmt.Errorf("bucket %s: %w: use credentials that may, or another bucket", p.Bucket, err)
+	case err != nil:
+		return fmt.Errorf("bucket %s: %w", p.Bucket, err)
+	case len(found.Contents) > 0:
+		return fmt.Errorf("bucket %s holds %s, which is not ours: name another prefix, or remove it yourself", p.Bucket, found.Contents[0].Key)
+	}
+	_, err = w.call(callPutObject, request{method: "PUT", path: w.markPath()}, []byte("Objects below this prefix belong to a benchmark of assay.\n"))
+	return err
+}
+
+func (w *worker) createBucket() error {
+	p := &w.workload.options.Plan
+	_, err := w.call(callCreateBucket, request{method: "PUT", path: appendEscaped(nil, "/"+p.Bucket, false)}, nil)
+	if refused, is := errors.AsType[*apiError](err); is && refused.Code == "BucketAlreadyOwnedByYou" {
+		return nil
+	}
+	return err
+}
+
+func (w *worker) markPath() []byte { return append(append([]byte(nil), w.workload.root...), mark...) }
+
+// awaitMark waits until rank 0 has claimed the prefix.
+func (w *worker) awaitMark(ctx context.Context) error {
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for {
+		_, err := w.call(callHeadObject, request{method: "HEAD", path: w.markPath()}, nil)
+		if err == nil || status(err) != http.StatusNotFound {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("rank 0 has not claimed the prefix: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// list asks for at most n keys below the prefix.
+func (w *worker) list(next string, n int) (list, error) {
+	p := &w.workload.options.Plan
+	var q []byte
+	if next != "" {
+		q = append(appendEscaped(append(q, "continuation-token="...), next, true), '&')
+	}
+	q = fmt.Appendf(q, "list-type=2&max-keys=%d&prefix=", n)
+	q = appendEscaped(q, p.Prefix+"/", true)
+	var found list
+	answer, err := w.call(callListObjectsV2, request{method: "GET", path: appendEscaped(nil, "/"+p.Bucket, false), query: q}, nil)
+	if err != nil {
+		return found, err
+	}
+	if err := xml.Unmarshal(answer, &found); err != nil {
+		return found, fmt.Errorf("%s: %w", callListObjectsV2, errNoS3)
+	}
+	return found, nil
+}
+
+// Remove deletes everything below the prefix, and nothing else; the mark goes last. One rank does it, once no load is under
+// way. It returns the calls that it made, also beside an error.
+func (w *Workload) Remove(ctx context.Context) (Calls, error) {
+	one := newWorker(ctx, w)
+	defer one.Close()
+	calls := Calls{}
+	own := w.options.Plan.Prefix + "/"
+	remove := func(x *worker, key string) error {
+		path := appendEscaped(nil, "/"+w.options.Plan.Bucket+"/"+key, false)
+		_, err := x.call(callDeleteObject, request{method: "DELETE", path: path}, nil)
+		return err
+	}
+	var err error
+	for found, next := (list{IsTruncated: true}), ""; found.IsTruncated && err == nil; next = found.Next {
+		if found, err = one.list(next, 1000); err != nil {
+			break
+		}
+		var done Calls
+		done, err = parallel(ctx, w, func(yield func(string) bool) {
+			for _, c := range found.Contents {
+				// A server that gave more than was asked for must not make us delete it.
+				if strings.HasPrefix(c.Key, own) && c.Key != own+mark && !yield(c.Key) {
+					return
+				}
+			}
+		}, remove)
+		calls.add(done)
+	}
+	if err == nil {
+		err = remove(one, own+mark)
+	}
+	calls.add(maps.Clone(one.calls))
+	if err != nil {
+		return calls, fmt.Errorf("s3: remove what was stored below %s of bucket %s: %w", own, w.options.Plan.Bucket, err)
+	}
+	return calls, nil
+}

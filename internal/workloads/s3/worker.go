@@ -1,0 +1,336 @@
+package s3
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"iter"
+	"strconv"
+
+	"assay.bench/internal/load"
+	"assay.bench/internal/load/http1"
+	"assay.bench/internal/rundir"
+)
+
+// worker makes requests one after the other on a connection of its own.
+type worker struct {
+	workload   *Workload
+	connection *http1.Connection
+	signer     *signer
+	content    *content
+	order      order
+	op         *load.Op // under way
+	digest     hash.Hash
+
+	message  []byte
+	path     []byte
+	checksum []byte
+	buffer   []byte
+	calls    Calls // outside of the load
+}
+
+const (
+	// readBytes is how much of a body is read at once where it is checked.
+	readBytes = 256 << 10
+	// together is the longest body that goes out in one write with the head.
+	together    = 64 << 10
+	sampleBytes = 512
+)
+
+func newWorker(ctx context.Context, w *Workload) *worker {
+	return &worker{
+		workload: w, connection: http1.New(ctx, &w.http), content: newContent(w.options.Seed), digest: sha256.New(),
+		signer: newSigner(w.options.Credentials, w.options.Plan.Region, w.host), calls: Calls{},
+	}
+}
+
+// Close ends the connection.
+func (w *worker) Close() { w.connection.End() }
+
+// Do makes one attempt.
+func (w *worker) Do(op *load.Op) {
+	does, obj := w.workload.offer.of(op.Request, &w.order)
+	op.Operation = int(does)
+	w.prepare(does, obj)
+	op.Sent = w.workload.options.Clock.Now()
+	out := w.exchange(op, does, obj)
+	if op.Done == 0 {
+		op.Done = w.workload.options.Clock.Now()
+	}
+	op.Count(firstCall+int(does), op.Done, 1)
+	if does == opPut && out.kind == "" {
+		op.Count(bytesWritten, op.Done, obj.size)
+	}
+	switch {
+	case out.err != nil:
+		op.FailErr(out.kind, out.err)
+	case out.kind != "":
+		op.Fail(out.kind, out.code, out.sample)
+	default:
+		op.End = w.connection.At
+		w.observe(op, does, out.first)
+	}
+}
+
+func (w *worker) observe(op *load.Op, does operation, first int64) {
+	switch does {
+	case opPut:
+		op.SinceScheduled(putTime, op.End)
+	case opGet:
+		op.SinceScheduled(getTime, op.End)
+		op.SinceScheduled(getTTFB, first)
+	case opHead:
+		op.SinceScheduled(headTime, op.End)
+	case opDelete:
+		op.SinceScheduled(deleteTime, op.End)
+	}
+}
+
+func (o operation) method() string {
+	return [operations]string{opPut: "PUT", opGet: "GET", opHead: "HEAD", opDelete: "DELETE"}[o]
+}
+
+// prepare writes the head of a request into message, and its body too where that is short.
+func (w *worker) prepare(does operation, obj object) {
+	w.path = obj.appendKey(append(w.path[:0], w.workload.root...)) // a key needs no escapes
+	r := request{method: does.method(), path: w.path, payload: emptyPayload}
+	b := append(append(w.message[:0], r.method...), ' ')
+	b = append(append(b, w.path...), " HTTP/1.1\r\nHost: "...)
+	b = append(append(b, w.workload.host...), "\r\nUser-Agent: assay\r\n"...)
+	if does == opPut {
+		w.protect(&r, obj)
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), obj.size, 10), "\r\n"...)
+	}
+	b = append(w.signer.append(b, r, w.workload.options.Wall()), "\r\n"...)
+	if does == opPut && obj.size <= together {
+		b = append(b, w.content.at(obj.identity, 0, obj.size)...)
+	}
+	w.message = b
+}
+
+// protect says in the request how its body is protected.
+func (w *worker) protect(r *request, obj object) {
+	r.payload = unsignedPayload
+	switch w.workload.options.Plan.Payload {
+	case rundir.PayloadSHA256:
+		w.digest.Reset()
+		for b := range w.pieces(obj) {
+			w.digest.Write(b)
+		}
+		r.payload = hex.EncodeToString(w.digest.Sum(nil))
+	case rundir.PayloadCRC32C:
+		sum := uint32(0)
+		for b := range w.pieces(obj) {
+			sum = crc32.Update(sum, castagnoli(), b)
+		}
+		w.checksum = base64.StdEncoding.AppendEncode(w.checksum[:0], binary.BigEndian.AppendUint32(nil, sum))
+		r.checksum = w.checksum
+	}
+}
+
+// pieces hands out the content of an object. Each piece holds until the next.
+func (w *worker) pieces(obj object) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for off := int64(0); off < obj.size; off += poolBytes {
+			if !yield(w.content.at(obj.identity, off, obj.size-off)) {
+				return
+			}
+		}
+	}
+}
+
+// outcome is how an attempt ended; the zero kind is a success, of which the first byte of content came at first.
+type outcome struct {
+	kind   load.Kind
+	code   int
+	sample string
+	err    error
+	first  int64
+}
+
+// exchange sends the request and reads the answer.
+func (w *worker) exchange(op *load.Op, does operation, obj object) outcome {
+	c := w.connection
+	if err := c.Open(op.Sent, w.workload.options.Timeouts.From(op.Sent)); err != nil {
+		return outcome{kind: http1.DialKind(err), err: err}
+	}
+	keep := false
+	defer func() { c.Finish(keep) }()
+	if err := w.send(does, obj); err != nil {
+		return w.broken(err, load.Reset)
+	}
+	h, err := c.Head()
+	if err != nil {
+		return w.broken(err, load.Reset)
+	}
+	if does == opHead || h.Status == 204 {
+		h.Chunked = false
+	}
+	body := http1.NewBody(&c.Stream, h)
+	if does == opHead {
+		body = http1.NewBody(&c.Stream, http1.Head{Status: h.Status})
+	}
+	w.op = op
+	out, err := w.answer(does, obj, h, &body)
+	op.Done = c.At
+	keep = err == nil && !h.Close && body.Over() && len(c.Unread()) == 0
+	return out
+}
+
+// send sends the head, and the body of a write.
+func (w *worker) send(does operation, obj object) error {
+	if err := w.connection.Write(w.message); err != nil {
+		return err
+	}
+	if does != opPut || obj.size <= together {
+		return nil
+	}
+	for b := range w.pieces(obj) {
+		if err := w.connection.Write(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer takes in the answer to a request.
+func (w *worker) answer(does operation, obj object, h http1.Head, body *http1.Body) (outcome, error) {
+	switch {
+	case h.Status >= 500:
+		return w.refusal(outcome{kind: load.HTTP5xx, code: h.Status}, body)
+	case h.Status != 200 && (h.Status != 204 || does != opDelete):
+		return w.refusal(outcome{kind: load.HTTP4xx, code: h.Status}, body)
+	case does == opHead && h.Length != obj.size:
+		return outcome{kind: load.Corrupt, sample: fmt.Sprintf("Content-Length %d of an object of %d bytes", h.Length, obj.size)}, nil
+	case does == opGet:
+		return w.get(obj, h, body)
+	}
+	return outcome{}, w.rest(body)
+}
+
+// rest reads a short body that nobody needs.
+func (w *worker) rest(body *http1.Body) error {
+	for {
+		if _, err := body.Next(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// refusal reads the body of an error and keeps its beginning: an XML document that names the code.
+func (w *worker) refusal(out outcome, body *http1.Body) (outcome, error) {
+	const longest = 64 << 10
+	for read := 0; read < longest; {
+		piece, err := body.Next()
+		out.sample += string(piece[:min(len(piece), sampleBytes-len(out.sample))])
+		read += len(piece)
+		switch {
+		case errors.Is(err, io.EOF):
+			return out, nil
+		case err != nil:
+			return out, err
+		}
+	}
+	return out, http1.ErrTooLong
+}
+
+// get reads an object.
+func (w *worker) get(obj object, h http1.Head, body *http1.Body) (outcome, error) {
+	if h.Length >= 0 && h.Length != obj.size {
+		return outcome{kind: load.Corrupt, sample: fmt.Sprintf("Content-Length %d of an object of %d bytes", h.Length, obj.size)}, errGivenUp
+	}
+	out := outcome{}
+	if body.Buffered() || obj.size == 0 {
+		out.first = w.connection.At
+	}
+	read := w.check
+	if w.workload.options.Plan.Discard {
+		read = w.discard
+	}
+	size, err := read(obj, body, &out.first)
+	var differs *corruption
+	switch {
+	case errors.As(err, &differs):
+		return outcome{kind: load.Corrupt, sample: differs.Error()}, err
+	case err != nil:
+		return w.broken(err, load.Truncated), err
+	case size < obj.size:
+		return outcome{kind: load.Short, sample: fmt.Sprintf("%d bytes of %d", size, obj.size)}, nil
+	}
+	return out, nil
+}
+
+// errGivenUp says that the rest of an answer is not read, so that the connection cannot be used again.
+var errGivenUp = errors.New("the rest of the answer is not wanted")
+
+// discard drops the body and returns its length.
+func (w *worker) discard(_ object, body *http1.Body, first *int64) (int64, error) {
+	for size := int64(0); ; {
+		n, err := body.Discard()
+		if errors.Is(err, io.EOF) {
+			return size, nil
+		}
+		if err != nil {
+			return size, err
+		}
+		size += int64(n)
+		w.arrived(n, first)
+	}
+}
+
+// check compares the body with what was stored and returns its length.
+func (w *worker) check(obj object, body *http1.Body, first *int64) (int64, error) {
+	if w.buffer == nil {
+		w.buffer = make([]byte, readBytes)
+	}
+	c := checker{identity: obj.identity, size: obj.size}
+	kept := 0 // bytes of a block whose rest has not arrived
+	for {
+		n, err := body.Read(w.buffer[kept:])
+		switch {
+		case errors.Is(err, io.EOF) && kept > 0 && c.offset == c.size:
+			return c.size, &corruption{c.offset, "the answer is longer than the object"}
+		case errors.Is(err, io.EOF):
+			return c.offset + int64(kept), nil
+		case err != nil:
+			return c.offset, err
+		}
+		w.arrived(n, first)
+		have := w.buffer[:kept+n]
+		taken, err := c.next(have)
+		if err != nil {
+			return c.offset, err
+		}
+		kept = copy(w.buffer, have[taken:])
+		if c.offset == c.size && kept > 0 {
+			return c.size, &corruption{c.offset, "the answer is longer than the object"}
+		}
+	}
+}
+
+// arrived notes that n bytes of content came.
+func (w *worker) arrived(n int, first *int64) {
+	w.op.Count(bytesRead, w.connection.At, int64(n))
+	if *first == 0 {
+		*first = w.connection.At
+	}
+	w.connection.Content()
+}
+
+// broken is the outcome of an error of the connection.
+func (w *worker) broken(err error, ended load.Kind) outcome {
+	kind, words := w.connection.Failure(err, ended)
+	if words != "" {
+		return outcome{kind: kind, sample: words}
+	}
+	return outcome{kind: kind, err: err}
+}
