@@ -134,10 +134,10 @@ type BenchmarkClient struct {
 // SLO is an objective: a bound on one number of one client.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.atMost) != has(self.atLeast)",message="name exactly one of atMost, atLeast"
-// +kubebuilder:validation:XValidation:rule="!(self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk']) || self.statistic in ['p50', 'p90', 'p95', 'p99', 'p99.9', 'mean', 'max']",message="a latency has the statistics p50, p90, p95, p99, p99.9, mean and max",fieldPath=".statistic"
-// +kubebuilder:validation:XValidation:rule="self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk'] || self.statistic == 'value'",message="a throughput or a ratio has the statistic value",fieldPath=".statistic"
-// +kubebuilder:validation:XValidation:rule="!(self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk']) || [has(self.atMost) ? self.atMost : '1s', has(self.atLeast) ? self.atLeast : '1s'].all(b, b.matches('[a-z]$'))",message="the bound of a latency is a length of time, such as 500ms"
-// +kubebuilder:validation:XValidation:rule="self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk'] || [has(self.atMost) ? self.atMost : '1', has(self.atLeast) ? self.atLeast : '1'].all(b, b.matches('[0-9]$'))",message="the bound of a throughput or a ratio is a number, such as 0.99"
+// +kubebuilder:validation:XValidation:rule="!(self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk', 'put', 'get', 'get_ttfb', 'head', 'delete']) || self.statistic in ['p50', 'p90', 'p95', 'p99', 'p99.9', 'mean', 'max']",message="a latency has the statistics p50, p90, p95, p99, p99.9, mean and max",fieldPath=".statistic"
+// +kubebuilder:validation:XValidation:rule="self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk', 'put', 'get', 'get_ttfb', 'head', 'delete'] || self.statistic == 'value'",message="a throughput or a ratio has the statistic value",fieldPath=".statistic"
+// +kubebuilder:validation:XValidation:rule="!(self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk', 'put', 'get', 'get_ttfb', 'head', 'delete']) || [has(self.atMost) ? self.atMost : '1s', has(self.atLeast) ? self.atLeast : '1s'].all(b, b.matches('[a-z]$'))",message="the bound of a latency is a length of time, such as 500ms"
+// +kubebuilder:validation:XValidation:rule="self.metric in ['ttft', 'e2e', 'tpot', 'itl_token', 'itl_chunk', 'put', 'get', 'get_ttfb', 'head', 'delete'] || [has(self.atMost) ? self.atMost : '1', has(self.atLeast) ? self.atLeast : '1'].all(b, b.matches('[0-9]$'))",message="the bound of a throughput or a ratio is a number, such as 0.99"
 // +kubebuilder:validation:XValidation:rule="self.metric != 'success_ratio' || [has(self.atMost) ? self.atMost : '0.5', has(self.atLeast) ? self.atLeast : '0.5'].all(b, b.matches('[a-z]$') || b.matches('^0+[.]0*[1-9]'))",message="the bound of success_ratio is above 0 and below 1, such as 0.999; that no request ever fails, no number of requests shows"
 type SLO struct {
 	// client names the client.
@@ -145,7 +145,7 @@ type SLO struct {
 	Client Name `json:"client"`
 	// metric of the client.
 	// +required
-	// +kubebuilder:validation:Enum=ttft;e2e;tpot;itl_token;itl_chunk;request_throughput;output_token_throughput;success_ratio
+	// +kubebuilder:validation:Enum=ttft;e2e;tpot;itl_token;itl_chunk;put;get;get_ttfb;head;delete;request_throughput;output_token_throughput;read_throughput;write_throughput;success_ratio
 	Metric string `json:"metric"`
 	// statistic of the metric.
 	// +optional
@@ -155,7 +155,7 @@ type SLO struct {
 	// atMost is the upper bound: a duration for a latency, else a number.
 	// +optional
 	AtMost Bound `json:"atMost,omitempty"`
-	// atLeast is the lower bound: a duration for a latency, else a number.
+	// atLeast is the lower bound: a duration for a latency, else a number; bytes per second for a throughput of bytes.
 	// +optional
 	AtLeast Bound `json:"atLeast,omitempty"`
 }

@@ -37,7 +37,7 @@ type CommandEngine struct {
 	Credential *CredentialEnv `json:"credential,omitempty"`
 	// protocol is what the server speaks, so that a client knows how to talk to it.
 	// +optional
-	// +kubebuilder:validation:Enum=HTTP;OpenAI
+	// +kubebuilder:validation:Enum=HTTP;OpenAI;S3
 	// +kubebuilder:default=HTTP
 	Protocol string `json:"protocol,omitempty"`
 	// model is the name of the served model, for protocol OpenAI.

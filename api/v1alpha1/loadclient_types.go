@@ -44,7 +44,7 @@ type LoadClientSpec struct {
 
 // ClientParameters describe a load: exactly one workload at exactly one pace.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.inference)].filter(x, x).size() == 1",message="name exactly one workload of inference"
+// +kubebuilder:validation:XValidation:rule="[has(self.inference), has(self.s3)].filter(x, x).size() == 1",message="name exactly one workload of inference, s3"
 // +kubebuilder:validation:XValidation:rule="[has(self.closedLoop), has(self.openLoop)].filter(x, x).size() == 1",message="name exactly one pace of closedLoop, openLoop"
 // +kubebuilder:validation:XValidation:rule="!has(self.closedLoop) || !has(self.instances) || self.closedLoop.concurrency >= self.instances",message="concurrency is the total over all instances and cannot be below instances",fieldPath=".closedLoop.concurrency"
 // +kubebuilder:validation:XValidation:rule="!has(self.openLoop) || !has(self.instances) || self.openLoop.maxInFlight >= self.instances",message="maxInFlight is the total over all instances and cannot be below instances",fieldPath=".openLoop.maxInFlight"
@@ -56,6 +56,9 @@ type ClientParameters struct {
 	// inference sends requests to an OpenAI-compatible server.
 	// +optional
 	Inference *InferenceWorkload `json:"inference,omitempty"`
+	// s3 writes and reads objects in an object store.
+	// +optional
+	S3 *S3Workload `json:"s3,omitempty"`
 	// closedLoop keeps a number of requests in flight: a new one starts when one ends.
 	// +optional
 	ClosedLoop *ClosedLoop `json:"closedLoop,omitempty"`
@@ -68,7 +71,8 @@ type ClientParameters struct {
 	// +kubebuilder:validation:Maximum=1024
 	// +kubebuilder:default=1
 	Instances int32 `json:"instances,omitempty"`
-	// warmup is the length of load before the measurement; other prompts are used, and it hands over without a pause.
+	// warmup is the length of load before the measurement; other prompts and objects are used, and it hands over without a
+	// pause.
 	// +optional
 	Warmup Duration `json:"warmup,omitempty"`
 	// duration is the length of the measurement.
@@ -113,7 +117,8 @@ type Target struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	URL string `json:"url,omitempty"`
-	// credentials names a Secret in this namespace with the key token, which inference sends as a bearer token.
+	// credentials names a Secret in this namespace: inference sends its key token as a bearer token, s3 signs with its keys
+	// username (the access key) and password (the secret key).
 	// +optional
 	Credentials *SecretReference `json:"credentials,omitempty"`
 }
@@ -213,11 +218,11 @@ type OpenLoop struct {
 
 // Timeouts end a request that takes too long.
 type Timeouts struct {
-	// firstToken is the longest wait for the first token.
+	// firstToken is the longest wait for the first token, or the first byte of an object.
 	// +optional
 	// +kubebuilder:default="30s"
 	FirstToken Duration `json:"firstToken,omitempty"`
-	// idle is the longest wait between two tokens.
+	// idle is the longest wait between two tokens, or two pieces of an object.
 	// +optional
 	// +kubebuilder:default="30s"
 	Idle Duration `json:"idle,omitempty"`
@@ -272,7 +277,8 @@ type LoadClientStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=12
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// phase is a word for people: Waiting, Ready, Warmup, Measuring, Draining, Ended, Failed.
+	// phase is a word for people: Waiting, Preparing, Ready, Warmup, Measuring, Draining, Cleaning, Ended,
+	// Failed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Phase string `json:"phase,omitempty"`

@@ -46,7 +46,7 @@ type ServiceSpec struct {
 
 // ServiceParameters describe a server: exactly one engine, its resources, and how to tell that it is well.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.command), has(self.llmsim)].filter(x, x).size() == 1",message="name exactly one engine of command, llmsim"
+// +kubebuilder:validation:XValidation:rule="[has(self.command), has(self.llmsim), has(self.minio), has(self.vllm)].filter(x, x).size() == 1",message="name exactly one engine of command, llmsim, minio, vllm"
 // +kubebuilder:validation:XValidation:rule="!has(self.llmsim) || !has(self.image)",message="llmsim is built in and takes no image",fieldPath=".image"
 // +kubebuilder:validation:XValidation:rule="!has(self.metrics) || !has(self.metrics.targets) || self.metrics.targets.all(t, !has(t.portName) || (has(self.command) ? has(self.command.ports) && self.command.ports.exists(q, q.name == t.portName) : t.portName == 'http'))",message="a target names a port that the service does not have",fieldPath=".metrics.targets"
 type ServiceParameters struct {
@@ -56,7 +56,13 @@ type ServiceParameters struct {
 	// llmsim runs the built-in simulator of an OpenAI-compatible server.
 	// +optional
 	LLMSim *LLMSimEngine `json:"llmsim,omitempty"`
-	// image is the container that the command runs in; without it the command runs on the node itself.
+	// minio runs the object store MinIO.
+	// +optional
+	MinIO *MinIOEngine `json:"minio,omitempty"`
+	// vllm runs the inference server vLLM.
+	// +optional
+	VLLM *VLLMEngine `json:"vllm,omitempty"`
+	// image is the container that the server runs in; without it the server runs on the node itself.
 	// +optional
 	Image *Image `json:"image,omitempty"`
 	// resources are what the service asks of the batch system.
@@ -89,6 +95,13 @@ type Image struct {
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	// +kubebuilder:validation:MaxLength=71
 	Digest string `json:"digest,omitempty"`
+	// binds are absolute paths of the node that the container sees under the same names, read-only.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:Pattern=`^/[A-Za-z0-9._/-]*$`
+	// +kubebuilder:validation:items:MaxLength=512
+	Binds []string `json:"binds,omitempty"`
 }
 
 // Readiness is how long a service may take to get ready.
@@ -109,12 +122,57 @@ type Metrics struct {
 	// +optional
 	// +kubebuilder:default="1s"
 	Interval Duration `json:"interval,omitempty"`
-	// targets beside those that the engine names; llmsim has one of its own that is called server.
+	// targets beside those that the engine names; llmsim, minio and vllm have one of their own that is called server.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=8
 	Targets []MetricTarget `json:"targets,omitempty"`
+	// crossChecks compare counters of the server with what the clients counted, over each repeat and beside those that the
+	// engine names. A difference is a warning in the result.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	CrossChecks []CrossCheck `json:"crossChecks,omitempty"`
+}
+
+// CrossCheck compares a counter of the server with a total of all clients that load it.
+type CrossCheck struct {
+	// target names the target that the counter is read from.
+	// +required
+	Target Name `json:"target"`
+	// metric is the name of the counter; its series are added up.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[a-zA-Z_:][a-zA-Z0-9_:]*$`
+	// +kubebuilder:validation:MaxLength=256
+	Metric string `json:"metric"`
+	// labels that a series must have to count.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Labels []MetricLabel `json:"labels,omitempty"`
+	// total of the clients: requests; input_tokens and output_tokens of inference; bytes_read, bytes_written, PutObject,
+	// GetObject, HeadObject, DeleteObject, ListObjectsV2 and CreateBucket of s3, set-up and clean-up included.
+	// +required
+	// +kubebuilder:validation:Enum=requests;input_tokens;output_tokens;bytes_read;bytes_written;PutObject;GetObject;HeadObject;DeleteObject;ListObjectsV2;CreateBucket
+	Total string `json:"total"`
+	// tolerance is the largest relative difference that is no warning; without it the two must be equal.
+	// +optional
+	Tolerance Decimal `json:"tolerance,omitempty"`
+}
+
+// MetricLabel is a label of a series.
+type MetricLabel struct {
+	// name of the label.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[a-zA-Z_][a-zA-Z0-9_]*$`
+	// +kubebuilder:validation:MaxLength=128
+	Name string `json:"name"`
+	// value of the label.
+	// +required
+	// +kubebuilder:validation:MaxLength=256
+	Value string `json:"value"`
 }
 
 // MetricTarget is an endpoint in Prometheus's text format.
@@ -138,6 +196,9 @@ type MetricTarget struct {
 	// +kubebuilder:validation:Pattern=`^/[^ \n]*$`
 	// +kubebuilder:validation:MaxLength=512
 	Path string `json:"path,omitempty"`
+	// settle is how old the numbers may be that the target gives; the last scrape of a repeat waits so long.
+	// +optional
+	Settle Duration `json:"settle,omitempty"`
 }
 
 // ServiceStatus is how a service goes.

@@ -3,6 +3,7 @@ package benchmark
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -255,6 +256,10 @@ func (p *pass) loadWords(done int32) string {
 			continue
 		}
 		switch c.status.Phase {
+		case rundir.PhasePreparing:
+			return strings.TrimSuffix("storing objects: "+c.status.Message, ": ")
+		case rundir.PhaseCleaning:
+			return "removing what was stored"
 		case rundir.PhaseWarmup:
 			return "warming up"
 		case rundir.PhaseMeasuring:

@@ -151,7 +151,7 @@ func (r *rig) play(attempt string) {
 	r.t.Helper()
 	plan := `{"version":1,"launcher":"process","repeats":{"first":1,"count":2,"restart":"Process"},"idleTimeout":"15m",
 		"services":[{"name":"sim","engine":"llmsim","ranks":1,"argv":["x"],"bind":"lo","readyTimeout":"1m","probeEvery":"1s","stopTimeout":"1s","scrapeEvery":"1s","protocol":"OpenAI"}],
-		"clients":[{"name":"load","ranks":1,"target":{"service":"sim"},"closedLoop":{"concurrency":2},"duration":"25s","seed":1}],
+		"clients":[{"name":"load","ranks":1,"target":{"service":"sim"},"inference":{"api":"Completions","inputTokens":{"min":1,"max":1},"outputTokens":{"min":1,"max":1},"temperature":0},"closedLoop":{"concurrency":2},"duration":"25s","seed":1}],
 		"key":"","origin":"","namespace":"","owner":"","run":"","job":"","attempt":1,"runDirectory":"","directory":"","seed":1}`
 	r.files.files[attempt+"/plan.json"] = []byte(plan)
 	end := []byte(`{"version":1,"reason":"Ended","code":0,"time":"2026-11-23T12:09:00Z"}`)

@@ -212,14 +212,14 @@ func checks(e *Evidence) []results.CheckInput {
 
 func (e JobEvidence) check(s rundir.Service, c rundir.CrossCheck, repeat int, clients []string) results.CheckInput {
 	out := results.CheckInput{
-		Service: s.Name, Repeat: repeat, Metric: c.Metric, Total: c.Total, Tolerance: c.Tolerance, Clients: clients,
+		Service: s.Name, Repeat: repeat, Metric: c.Metric, Labels: c.Labels, Total: c.Total, Tolerance: c.Tolerance, Clients: clients,
 	}
 	seen := 0
 	for i := range e.Counters {
 		if e.Counters[i].Service != s.Name || e.Counters[i].Repeat != repeat {
 			continue
 		}
-		if sum, known := e.Counters[i].Increase(c.Target, c.Metric); known {
+		if sum, known := e.Counters[i].Increase(c); known {
 			out.Increase += sum
 			seen++
 		}

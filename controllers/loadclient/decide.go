@@ -195,6 +195,10 @@ func loads(p *pass) bool {
 	switch phase {
 	case rundir.PhaseWaiting:
 		p.waits(phase, v1alpha1.ReasonWaiting, "waits for its service, or for the other ranks")
+	case rundir.PhasePreparing:
+		p.waits(phase, v1alpha1.ReasonProgressing, "stores what its load will read")
+	case rundir.PhaseCleaning:
+		p.waits(phase, v1alpha1.ReasonProgressing, "removes what it stored")
 	case rundir.PhaseReady:
 		p.waits(phase, v1alpha1.ReasonWaiting, "stands at the barrier")
 	case rundir.PhaseEnded, rundir.PhaseFailed:

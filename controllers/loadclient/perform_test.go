@@ -101,7 +101,7 @@ func (r *rig) get(name string, o client.Object) error {
 func (r *rig) play(attempt string) {
 	r.t.Helper()
 	r.files[attempt+"/plan.json"] = []byte(`{"version":1,"launcher":"process","repeats":{"first":1,"count":1,"restart":"None"},"idleTimeout":"15m",
-		"clients":[{"name":"load","ranks":1,"target":{"url":"http://x"},"closedLoop":{"concurrency":8},"duration":"25s","seed":1}],
+		"clients":[{"name":"load","ranks":1,"target":{"url":"http://x"},"inference":{"api":"Completions","inputTokens":{"min":1,"max":1},"outputTokens":{"min":1,"max":1},"temperature":0},"closedLoop":{"concurrency":8},"duration":"25s","seed":1}],
 		"key":"","origin":"","namespace":"","owner":"","run":"","job":"","attempt":1,"runDirectory":"","directory":"","seed":1}`)
 	folder := rundir.Rank(attempt, "load", 0)
 	r.files[folder+"/exit.json"] = []byte(`{"version":1,"reason":"Ended","code":0,"time":"2026-11-23T12:09:00Z"}`)

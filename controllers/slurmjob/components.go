@@ -17,8 +17,8 @@ import (
 // order is how far a rank has come within a repeat.
 func order(phase string) int {
 	return slices.Index([]string{
-		rundir.PhaseWaiting, rundir.PhaseStarting, rundir.PhaseReady, rundir.PhaseWarmup, rundir.PhaseMeasuring,
-		rundir.PhaseCooldown, rundir.PhaseDraining, rundir.PhaseStopping, rundir.PhaseEnded,
+		rundir.PhaseWaiting, rundir.PhaseStarting, rundir.PhasePreparing, rundir.PhaseReady, rundir.PhaseWarmup, rundir.PhaseMeasuring,
+		rundir.PhaseCooldown, rundir.PhaseDraining, rundir.PhaseCleaning, rundir.PhaseStopping, rundir.PhaseEnded,
 	}, phase)
 }
 

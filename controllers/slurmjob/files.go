@@ -30,16 +30,25 @@ func (k *Kind) credential(ctx context.Context, namespace string, want plan.Secre
 	}
 	c := rundir.Credential{Token: string(s.Data["token"]), Username: string(s.Data["username"]), Password: string(s.Data["password"])}
 	switch {
-	case want.NeedsToken && strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+	case want.Needs == plan.NeedsToken && unprintable(c.Token):
 		return nil, invalid("the key token of the Secret %s holds a space or a line end, which no header can carry: store it without, as kubectl create secret --from-literal does", want.Name)
+	case want.Needs == plan.NeedsPair && (c.Username == "" || c.Password == ""):
+		return nil, invalid("the Secret %s does not hold the keys username (the access key) and password (the secret key), by which s3 signs: add them", want.Name)
+	case want.Needs == plan.NeedsPair && unprintable(c.Username+c.Password):
+		return nil, invalid("the key username or password of the Secret %s holds a space or a line end, which no S3 key has: store it without, as kubectl create secret --from-literal does", want.Name)
 	case c.Token != "":
-	case want.NeedsToken:
+	case want.Needs == plan.NeedsToken:
 		return nil, invalid("the Secret %s does not hold the key token, and inference sends nothing else: add it", want.Name)
 	case c.Username == "" || c.Password == "":
 		return nil, invalid("the Secret %s holds neither the key token nor the keys username and password: add them", want.Name)
 	}
 	b, err := json.Marshal(c) //nolint:gosec // secrets/ is where the credential belongs
 	return append(b, '\n'), err
+}
+
+// unprintable says whether a header cannot carry the text.
+func unprintable(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
 }
 
 // invalid is an error that only a person can lift.

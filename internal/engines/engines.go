@@ -8,6 +8,8 @@ import (
 	"assay.bench/api/v1alpha1"
 	"assay.bench/internal/engines/command"
 	"assay.bench/internal/engines/llmsim"
+	"assay.bench/internal/engines/minio"
+	"assay.bench/internal/engines/vllm"
 	"assay.bench/internal/rundir"
 )
 
@@ -24,7 +26,7 @@ type Engine interface {
 
 // All returns every engine.
 func All() []Engine {
-	return []Engine{command.Engine{}, llmsim.Engine{}}
+	return []Engine{command.Engine{}, llmsim.Engine{}, minio.Engine{}, vllm.Engine{}}
 }
 
 // For returns the engine that the parameters name.
@@ -34,5 +36,5 @@ func For(p *v1alpha1.ServiceParameters) (Engine, error) {
 			return e, nil
 		}
 	}
-	return nil, fmt.Errorf("name exactly one engine of command, llmsim")
+	return nil, fmt.Errorf("name exactly one engine of command, llmsim, minio, vllm")
 }

@@ -45,30 +45,56 @@ type barrier struct {
 
 // wait returns when T0 is known and the service is there. It ends early, with an ending, when one that it waits for is
 // lost or has ended, when the job ends, and when nobody comes and no controller asks for the job any more.
-func (b *barrier) wait(ctx context.Context, repeat int) (start, *ending) {
+func (b *barrier) wait(ctx context.Context, repeat int) (s start, end *ending) {
+	end = b.until(ctx, repeat, func() (met bool) {
+		s, met = b.meet(repeat)
+		return met
+	})
+	return s, end
+}
+
+// until waits until done says so, or for what ends the wait early.
+func (b *barrier) until(ctx context.Context, repeat int, done func() bool) *ending {
 	since := time.Now()
 	tick := time.NewTicker(b.job.poll())
 	defer tick.Stop()
 	for now := since; ; {
 		if end := b.look(now, repeat); end != nil {
-			return start{}, end
+			return end
 		}
-		if s, ok := b.meet(repeat); ok {
-			return s, nil
+		if done() {
+			return nil
 		}
 		if limit := b.job.plan.IdleTimeout.D(); limit > 0 && now.Sub(since) >= limit && b.control.idle(now) >= limit &&
 			(b.service == nil || b.service.status == nil) {
-			return start{}, endf(rundir.ExitReasonIdle, "nobody came to the barrier for %s and %s did not advance", limit,
+			return endf(rundir.ExitReasonIdle, "nobody came to the barrier for %s and %s did not advance", limit,
 				rundir.ControlFile)
 		}
 		select {
 		case <-ctx.Done():
-			return start{}, cause(ctx)
+			return cause(ctx)
 		case <-b.drain:
-			return start{}, endf(rundir.ExitReasonStopped, "control.json asked to drain")
+			return endf(rundir.ExitReasonStopped, "control.json asked to drain")
 		case now = <-tick.C:
 		}
 	}
+}
+
+// arrive returns when the service stands for a repeat, for a rank that has something to do there before it is ready itself.
+// It ends early as wait does. There is no endpoint without a service.
+func (b *barrier) arrive(ctx context.Context, repeat int) (*rundir.Endpoint, *ending) {
+	if b.service == nil {
+		return nil, nil
+	}
+	var endpoint *rundir.Endpoint
+	end := b.until(ctx, repeat, func() bool {
+		if !stands(b.service, repeat) {
+			return false
+		}
+		endpoint = b.service.status.Endpoint
+		return endpoint != nil
+	})
+	return endpoint, end
 }
 
 // look reads everybody's status and finds who is missing for good.

@@ -20,7 +20,10 @@ type lookup func(name string) (string, error)
 
 // containerArgv is the command line that runs argv in an image with Apptainer or Singularity. The environment goes in
 // by variables, never by the command line, which every user of the node can read.
-func containerArgv(img *rundir.Image, dir string, gpus bool, argv []string, find lookup) ([]string, error) {
+//
+// The home folder is the rank's: the user's own may not be there, and what lies in it, such as Python packages, would get
+// into the container.
+func containerArgv(img *rundir.Image, dir string, folders []string, gpus bool, argv []string, find lookup) ([]string, error) {
 	source, err := imageSource(img) // first: a missing image is more often the trouble than a missing module
 	if err != nil {
 		return nil, err
@@ -33,7 +36,22 @@ func containerArgv(img *rundir.Image, dir string, gpus bool, argv []string, find
 				img.URI)
 		}
 	}
-	out := []string{runtime, "exec", "--cleanenv", "--bind", dir}
+	out := []string{runtime, "exec", "--cleanenv", "--home", dir, "--bind", dir}
+	for _, folder := range folders {
+		if !strings.HasPrefix(folder, dir+"/") {
+			out = append(out, "--bind", folder)
+		}
+	}
+	for _, b := range img.Binds {
+		if _, err := os.Stat(b.Path); err != nil {
+			return nil, endf(rundir.ExitReasonImageMissing, "the container is to see %s, which is not there on this node: %v", b.Path, err)
+		}
+		spec := b.Path
+		if !b.Writable {
+			spec += ":" + b.Path + ":ro"
+		}
+		out = append(out, "--bind", spec)
+	}
 	if gpus {
 		out = append(out, "--nv")
 	}

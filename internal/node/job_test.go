@@ -41,7 +41,7 @@ func TestThreeRepeatsWithANewServerEach(t *testing.T) {
 			}
 		}
 		counters := f.counters("sim", k)
-		got, known := counters.Increase("engine", "vllm:generation_tokens_total")
+		got, known := counters.Increase(rundir.CrossCheck{Target: "engine", Metric: "vllm:generation_tokens_total"})
 		if !known || int64(got) != r.Total("output_tokens").All {
 			t.Errorf("repeat %d: the server counted %v tokens (known %v), the client %d", k, got, known, r.Total("output_tokens").All)
 		}

@@ -22,6 +22,8 @@ type client struct {
 	barrier *barrier
 	spool   *spool
 	run     atomic.Pointer[load.Run]
+	// stage is what the client has stored for the repeat under way; nil where its workload stores nothing.
+	stage atomic.Pointer[stage]
 }
 
 // loadRank is `assay-node load`.
@@ -113,25 +115,43 @@ func (c *client) work(ctx context.Context) *ending {
 	}
 }
 
-// repeat waits at the barrier, makes the load and writes the result.
+// repeat stores what the load needs, waits at the barrier, makes the load and writes the result.
 func (c *client) repeat(ctx context.Context, k int) *ending {
+	clock, err := load.NewClock()
+	if err != nil {
+		return asEnding(err)
+	}
+	defer func() { _ = clock.Close() }() // a timer
+	c.run.Store(nil)
+	c.stage.Store(nil)
+	if c.spec.S3 != nil {
+		if end := c.setUp(ctx, k, clock); end != nil {
+			return end
+		}
+	}
+	end := c.loadFrom(ctx, k, clock)
+	c.stage.Store(nil)
+	return end
+}
+
+// loadFrom makes a repeat from the barrier on.
+func (c *client) loadFrom(ctx context.Context, k int, clock load.Clock) *ending {
 	offer, err := c.offer(k)
 	if err != nil {
 		return asEnding(err)
 	}
-	c.run.Store(nil)
 	c.status.must(func(st *rundir.Status) {
 		st.Repeat, st.Ready, st.T0, st.Phase, st.Live = k, true, 0, rundir.PhaseReady, nil
 	})
 	s, end := c.barrier.wait(ctx, k)
 	if end != nil {
+		c.cleanUp(ctx, k, end)
 		return end
 	}
-	run, done, err := c.prepare(k, offer, s)
+	run, err := c.prepare(k, offer, s, clock)
 	if err != nil {
 		return asEnding(err)
 	}
-	defer done()
 	c.run.Store(run)
 	first := rundir.PhaseMeasuring
 	if c.spec.Warmup > 0 {
@@ -140,6 +160,8 @@ func (c *client) repeat(ctx context.Context, k int) *ending {
 	c.status.must(func(st *rundir.Status) { st.Ready, st.T0, st.Phase = false, s.t0.UnixNano(), first })
 	c.log("LoadStarts", "repeat", k, "t0", s.t0.UTC())
 	out, end := c.drive(ctx, k, run)
+	c.run.Store(nil)
+	c.cleanUp(ctx, k, end)
 	if out != nil {
 		if err := c.finish(k, out); err != nil {
 			return asEnding(err)
@@ -245,6 +267,10 @@ func (c *client) obey(ctx context.Context, k int, run *load.Run) {
 func (c *client) live(st *rundir.Status) {
 	run := c.run.Load()
 	if run == nil {
+		if s := c.stage.Load(); s != nil && st.Phase == rundir.PhasePreparing {
+			done, all := s.objects.Stored()
+			st.Message = fmt.Sprintf("has stored %d of its %d objects", done, all)
+		}
 		return
 	}
 	l := run.Live()

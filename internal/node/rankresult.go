@@ -23,6 +23,7 @@ func (c *client) result(k int, out *load.Result) results.Rank {
 	for _, t := range out.Totals {
 		r.Totals = append(r.Totals, results.Total(t))
 	}
+	c.addStage(&r)
 	for _, e := range out.Errors {
 		r.Errors = append(r.Errors, results.ErrorCount(e))
 	}

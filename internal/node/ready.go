@@ -15,6 +15,9 @@ const portTries = 4
 // start starts the server and waits until its probes pass. A server whose port was taken meanwhile is started again
 // with other ports, unless the plan gives a number.
 func (s *service) start(ctx context.Context) error {
+	if err := s.makeFolders(); err != nil {
+		return err
+	}
 	for try := 1; ; try++ {
 		server, err := s.launch.start(ctx)
 		if err != nil {

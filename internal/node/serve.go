@@ -31,6 +31,8 @@ type service struct {
 	clients []*peer
 	// busy is when a client was last seen to load.
 	busy time.Time
+	// made are the folders of the plan that this rank has made.
+	made []string
 }
 
 // serveRank is `assay-node serve`.
@@ -86,8 +88,7 @@ func (s *service) run(ctx context.Context) *ending {
 	for k := s.job.plan.Repeats.First; ; k++ {
 		end := s.repeat(ctx, k)
 		if err := writeExit(rundir.Repeat(s.dir, k), end, s.world.Now()); err != nil {
-			s.halt()
-			return asEnding(err)
+			return s.finish(asEnding(err))
 		}
 		if end.code != rundir.ExitOK || end.reason != rundir.ExitReasonEnded || k == last {
 			return s.finish(end)
@@ -98,6 +99,7 @@ func (s *service) run(ctx context.Context) *ending {
 // finish stops what still runs. A service that was told to end, or that idled, after all of its repeats ended as planned.
 func (s *service) finish(end *ending) *ending {
 	s.halt()
+	s.removeFolders()
 	if m := s.monitor.Load(); m != nil {
 		if err := m.Close(); err != nil {
 			s.log("SamplesNotClosed", "error", err)
@@ -132,6 +134,8 @@ func (s *service) repeat(ctx context.Context, k int) *ending {
 		s.status.must(func(st *rundir.Status) {
 			st.Phase, st.Ready, st.Reason, st.Message = rundir.PhaseStopping, false, end.reason, end.message
 		})
+	} else if end.reason == rundir.ExitReasonEnded {
+		s.settle(ctx)
 	}
 	if end.reason == rundir.ExitReasonEnded && s.job.plan.KeepServices && k == s.job.lastRepeat() {
 		s.counters(k, m) // they are of the repeat, not of what comes after it
@@ -143,6 +147,21 @@ func (s *service) repeat(ctx context.Context, k int) *ending {
 		s.halt()
 	}
 	return end
+}
+
+// settle waits until the server's metrics say everything that the clients have done.
+func (s *service) settle(ctx context.Context) {
+	wait := s.svc.Settle()
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-s.server.done:
+	}
 }
 
 // counters takes the last scrape of a repeat and writes what the counters did.
@@ -164,7 +183,9 @@ func (s *service) watch() (*monitor.Monitor, error) {
 		port := sc.Port
 		if p, own := s.server.ports[sc.PortName]; own {
 			port = p
-			t.Token = s.token()
+			if t.Token = s.token(); sc.Auth == rundir.ScrapeAuthJWT {
+				t.Token = minioJWT(s.launch.cred, s.world.Now())
+			}
 		}
 		t.URL = "http://" + net.JoinHostPort(s.reach, strconv.Itoa(port)) + sc.Path
 		targets = append(targets, t)
@@ -184,9 +205,9 @@ func (s *service) watch() (*monitor.Monitor, error) {
 	return m, err
 }
 
-// token is what probes and scrapes show the server.
+// token is what probes and scrapes show a server that got it.
 func (s *service) token() string {
-	if s.launch.cred == nil || !s.svc.Authenticated {
+	if s.launch.cred == nil || s.svc.Credential.Token == "" {
 		return ""
 	}
 	return s.launch.cred.Token

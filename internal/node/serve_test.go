@@ -162,7 +162,8 @@ func TestServiceInAnImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "exec --cleanenv --bind " + f.rankDir("sim", 0) + " --nv docker://x/y@sha256:00 " + os.Args[0] + " llmsim"
+	dir := f.rankDir("sim", 0)
+	want := "exec --cleanenv --home " + dir + " --bind " + dir + " --nv docker://x/y@sha256:00 " + os.Args[0] + " llmsim"
 	if !strings.HasPrefix(string(got), want) || strings.Contains(string(got), "s3cret") {
 		t.Errorf("apptainer got %q, want it to begin with %q and to hold no secret", got, want)
 	}
@@ -297,7 +298,7 @@ func TestServerIsKeptWithoutRestart(t *testing.T) {
 	}
 	for k := 4; k <= 5; k++ {
 		c, r := f.counters("sim", k), f.result("load", k)
-		if got, known := c.Increase("engine", "vllm:generation_tokens_total"); !known || int64(got) != r.Total("output_tokens").All {
+		if got, known := c.Increase(rundir.CrossCheck{Target: "engine", Metric: "vllm:generation_tokens_total"}); !known || int64(got) != r.Total("output_tokens").All {
 			t.Errorf("repeat %d: the server counted %v (known %v), the client %d", k, got, known, r.Total("output_tokens").All)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,15 +41,20 @@ type launch struct {
 
 // builtin are the names that a command line may use beside its own environment.
 func (l *launch) builtin(ports map[string]int) map[string]string {
-	m := map[string]string{"HOST": l.bind, "DIR": l.dir}
+	m := map[string]string{"HOST": l.bind, "DIR": l.dir, "ID": l.id()}
 	for i, p := range l.svc.Ports {
 		number := strconv.Itoa(ports[p.Name])
 		if i == 0 {
-			m["PORT"] = number
+			m["PORT"], m["ADDRESS"] = number, net.JoinHostPort(l.bind, number)
 		}
 		m["PORT_"+strings.ToUpper(strings.ReplaceAll(p.Name, "-", "_"))] = number
 	}
 	return m
+}
+
+// id is a name that no other rank has, of this run or of another.
+func (l *launch) id() string {
+	return fmt.Sprintf("%s-%s-%d", strings.ReplaceAll(l.job.plan.Key, ".", "-"), l.svc.Name, l.rank)
 }
 
 // secretEnv is the credential as the server's program wants it.
@@ -78,7 +84,7 @@ func (l *launch) command(ctx context.Context, argv []string, ports map[string]in
 	if l.svc.Image == nil {
 		args, err = bareArgv(args, l.world.Executable, find)
 	} else {
-		args, err = containerArgv(l.svc.Image, l.dir, l.svc.Resources.GPUsPerNode > 0, args, find)
+		args, err = containerArgv(l.svc.Image, l.dir, l.folders(), l.svc.Image.GPUs || l.svc.Resources.GPUsPerNode > 0, args, find)
 		if mask := l.world.getenv("CUDA_VISIBLE_DEVICES"); mask != "" {
 			environ = append(environ, "CUDA_VISIBLE_DEVICES="+mask)
 		}

@@ -70,13 +70,14 @@ func (p *peer) fate(lost string) string {
 	return lost
 }
 
-// loads says that a client is between its T0 and the end of its load.
+// loads says that a client uses its service: it is between its T0 and the end of its load, or stores or removes objects.
 func (p *peer) loads() bool {
 	if p.status == nil {
 		return false
 	}
 	switch p.status.Phase {
-	case rundir.PhaseWarmup, rundir.PhaseMeasuring, rundir.PhaseCooldown, rundir.PhaseDraining:
+	case rundir.PhaseWarmup, rundir.PhaseMeasuring, rundir.PhaseCooldown, rundir.PhaseDraining,
+		rundir.PhasePreparing, rundir.PhaseCleaning:
 		return true
 	}
 	return false

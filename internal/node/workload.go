@@ -8,44 +8,42 @@ import (
 	"strconv"
 
 	"assay.bench/internal/load"
+	"assay.bench/internal/load/http1"
 	"assay.bench/internal/rundir"
 	"assay.bench/internal/workloads/inference"
+	"assay.bench/internal/workloads/s3"
 )
 
 // workloadName is the workload of a client, for its result.
 func workloadName(c *rundir.Client) string {
-	if c.Inference != nil {
+	switch {
+	case c.Inference != nil:
 		return "inference"
+	case c.S3 != nil:
+		return "s3"
 	}
 	return ""
 }
 
-// prepare makes the load of a repeat; offer is what it offers. done frees what it holds.
-func (c *client) prepare(k int, offer load.Options, s start) (run *load.Run, done func(), err error) {
-	clock, err := load.NewClock()
+// prepare makes the load of a repeat; offer is what it offers.
+func (c *client) prepare(k int, offer load.Options, s start, clock load.Clock) (*load.Run, error) {
+	workload, err := c.workload(k, s.endpoint, clock)
 	if err != nil {
-		return nil, nil, err
-	}
-	done = func() { _ = clock.Close() } // a timer
-	workload, err := c.workload(k, s, clock)
-	if err != nil {
-		done()
-		return nil, nil, err
+		return nil, err
 	}
 	offer.Clock, offer.Root, offer.Wall = clock, os.DirFS("/"), c.world.Now
 	if !s.alone { // who is alone starts when all is prepared
 		offer.T0 = s.t0.UnixNano()
 		offer.Start = clock.Now() + offer.T0 - c.world.Now().UnixNano()
 	}
-	if run, err = load.New(offer, workload); err != nil {
-		done()
-		return nil, nil, err
-	}
-	return run, done, nil
+	return load.New(offer, workload)
 }
 
 // workload makes the workload that the plan names.
-func (c *client) workload(k int, s start, clock load.Clock) (load.Workload, error) {
+func (c *client) workload(k int, e *rundir.Endpoint, clock load.Clock) (load.Workload, error) {
+	if st := c.stage.Load(); st != nil {
+		return st.objects, nil
+	}
 	if c.spec.Inference == nil {
 		return nil, errors.New("the plan gives the client no workload that this assay-node knows: " +
 			"use the assay and the assay-node of one release")
@@ -59,13 +57,42 @@ func (c *client) workload(k int, s start, clock load.Clock) (load.Workload, erro
 	if c.cred != nil {
 		o.Token = c.cred.Token
 	}
-	if e := s.endpoint; e != nil {
-		o.URL = "http://" + net.JoinHostPort(e.Host, strconv.Itoa(e.Port))
-		if o.Plan.Model == "" {
+	if e != nil {
+		if o.URL = urlOf(e); o.Plan.Model == "" {
 			o.Plan.Model = e.Model
 		}
 	}
 	return inference.New(o)
+}
+
+func urlOf(e *rundir.Endpoint) string {
+	return "http://" + net.JoinHostPort(e.Host, strconv.Itoa(e.Port))
+}
+
+// storer makes the workload of an object store for a repeat. Each repeat has a prefix of its own.
+func (c *client) storer(k int, e *rundir.Endpoint, clock load.Clock) (storer, error) {
+	o := s3.Options{
+		Plan: *c.spec.S3, URL: c.spec.Target.URL, Seed: load.RepeatSeed(c.spec.Seed, k), Clock: clock, Wall: c.world.Now,
+		Timeouts: http1.Timeouts{First: c.spec.TimeoutFirst.D(), Idle: c.spec.TimeoutIdle.D(), Total: c.spec.TimeoutTotal.D()},
+	}
+	o.Plan.Prefix += "/r" + strconv.Itoa(k)
+	switch {
+	case c.spec.ClosedLoop != nil:
+		o.InFlight = c.spec.ClosedLoop.Concurrency
+	case c.spec.OpenLoop != nil:
+		o.InFlight = c.spec.OpenLoop.MaxInFlight
+	}
+	if c.cred != nil {
+		o.Credentials = s3.Credentials{AccessKey: c.cred.Username, SecretKey: c.cred.Password}
+	}
+	if e != nil {
+		if e.Protocol != rundir.ProtocolS3 {
+			return nil, endf(rundir.ExitReasonSetUpFailed, "the service %s speaks %s, not S3: load it with another workload, or say in its command that it speaks S3",
+				c.spec.Target.Service, e.Protocol)
+		}
+		o.URL = urlOf(e)
+	}
+	return s3.New(o)
 }
 
 // requestLog is where the workload writes one line for each request; nil when nobody asks for it, since it costs time.

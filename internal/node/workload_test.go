@@ -54,12 +54,16 @@ func repeatOf(t *testing.T, spec rundir.Client, rankNumber, ranks, repeat int) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, done, err := c.prepare(repeat, offer,
-		start{alone: true, t0: time.Now().Add(-time.Hour), endpoint: &rundir.Endpoint{Host: host, Port: number, Model: "m"}})
+	clock, err := load.NewClock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer done()
+	defer clock.Close()
+	run, err := c.prepare(repeat, offer,
+		start{alone: true, t0: time.Now().Add(-time.Hour), endpoint: &rundir.Endpoint{Host: host, Port: number, Model: "m"}}, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
 	before := time.Now()
 	out, err := run.Run(t.Context())
 	if err != nil {

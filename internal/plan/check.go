@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"assay.bench/api/v1alpha1"
+	"assay.bench/internal/rundir"
 )
 
 // Check finds what admission cannot see in a Benchmark: parameters that an engine or a workload refuses, and times
@@ -22,22 +23,22 @@ func Check(bm *v1alpha1.Benchmark, site *v1alpha1.Site) []error {
 		site = &v1alpha1.Site{}
 	}
 	var problems []error
-	models := map[string]string{} // by service
+	services := map[string]rundir.Service{}
 	for i := range bm.Spec.Services {
 		s := &bm.Spec.Services[i]
 		object := &v1alpha1.Service{ObjectMeta: component(string(s.Name)), Spec: v1alpha1.ServiceSpec{ServiceParameters: s.ServiceParameters}}
 		planned, err := planService(object, 1)
 		if err != nil {
 			problems = append(problems, v1alpha1.At(fmt.Sprintf("spec.services[%d]", i), err))
-			planned.Model = "unknown" // one error is enough
+			planned.Model, planned.Protocol = "unknown", "" // one error is enough
 		}
-		models[string(s.Name)] = planned.Model
+		services[string(s.Name)] = planned
 	}
 	b := builder{run: &v1alpha1.JobRun{}, Input: Input{Job: &v1alpha1.SlurmJob{}, Services: serviceNames(bm)}}
 	for i := range bm.Spec.Clients {
 		c := &bm.Spec.Clients[i]
 		object := &v1alpha1.LoadClient{ObjectMeta: component(string(c.Name)), Spec: v1alpha1.LoadClientSpec{ClientParameters: c.ClientParameters}}
-		err := checkTarget(c, models)
+		err := checkTarget(c, services)
 		if err == nil {
 			_, err = b.planClient(object)
 		}
@@ -51,21 +52,41 @@ func Check(bm *v1alpha1.Benchmark, site *v1alpha1.Site) []error {
 	return checkTimes(bm, site)
 }
 
-// checkTarget finds a target that is not there, and a load for which nobody names the model.
-func checkTarget(c *v1alpha1.BenchmarkClient, models map[string]string) error {
+// checkTarget finds a target that is not there or does not speak the load's protocol, and a load for which nobody names
+// the model or the keys.
+func checkTarget(c *v1alpha1.BenchmarkClient, services map[string]rundir.Service) error {
 	service := c.Target.Service
-	model, there := models[service]
+	s, there := services[service]
 	if service != "" && !there {
-		known := slices.Sorted(maps.Keys(models))
+		known := slices.Sorted(maps.Keys(services))
 		return v1alpha1.At("target.service", fmt.Errorf("there is no service %q in spec.services: name one of %s", service, strings.Join(known, ", ")))
 	}
-	if c.Inference == nil || c.Inference.Model != "" || model != "" {
+	if c.S3 != nil {
+		return checkS3Target(c, s)
+	}
+	if s.Protocol == rundir.ProtocolS3 {
+		return v1alpha1.At("target.service", fmt.Errorf("service %s is an object store, to which inference cannot be sent: use the workload s3", service))
+	}
+	if c.Inference == nil || c.Inference.Model != "" || s.Model != "" {
 		return nil
 	}
 	if service == "" {
 		return v1alpha1.At("inference", errors.New("nobody says which model the URL serves: name it in inference.model"))
 	}
 	return v1alpha1.At("inference", fmt.Errorf("service %s does not say which model it serves: name it in inference.model, or in the service's command.model", service))
+}
+
+// checkS3Target wants an object store of a service, and keys for a URL.
+func checkS3Target(c *v1alpha1.BenchmarkClient, s rundir.Service) error {
+	switch {
+	case c.Target.Service == "" && c.Target.Credentials == nil:
+		return v1alpha1.At("target", errors.New("s3 signs its requests: name in credentials a Secret with the keys username (the access key) and password (the secret key)"))
+	case c.Target.Service == "" || s.Protocol == rundir.ProtocolS3 || s.Protocol == "":
+		return nil
+	case s.Engine == "command":
+		return v1alpha1.At("target.service", fmt.Errorf("service %s does not say that it speaks S3: if it does, set protocol: S3 in its command", s.Name))
+	}
+	return v1alpha1.At("target.service", fmt.Errorf("service %s runs %s, which is no object store: s3 needs one, such as minio", s.Name, s.Engine))
 }
 
 func component(name string) metav1.ObjectMeta {
@@ -98,9 +119,10 @@ func Times(bm *v1alpha1.Benchmark) (steps []Step, total time.Duration) {
 	if bm.Spec.Repeats.Restart == v1alpha1.RestartNone {
 		starts = 1
 	}
-	var ready, stop, warmup, measure, cooldown, drain time.Duration
+	var ready, stop, warmup, measure, cooldown, drain, settle time.Duration
 	for i := range bm.Spec.Services {
 		p := &bm.Spec.Services[i].ServiceParameters
+		settle = max(settle, settling(&bm.Spec.Services[i]))
 		ready = max(ready, p.Readiness.Timeout.Or(5*time.Minute))
 		stop = max(stop, p.StopTimeout.Or(10*time.Second))
 	}
@@ -131,8 +153,18 @@ func Times(bm *v1alpha1.Benchmark) (steps []Step, total time.Duration) {
 	add(repeats, "measurement", measure)
 	add(repeats, "cool-down", cooldown)
 	add(repeats, "drain", drain)
+	add(repeats, "metrics to settle", settle)
 	add(starts, "stop", stop)
 	return steps, total
+}
+
+// settling is how long the last scrape of a repeat waits.
+func settling(s *v1alpha1.BenchmarkService) (longest time.Duration) {
+	planned, err := planService(&v1alpha1.Service{ObjectMeta: component(string(s.Name)), Spec: v1alpha1.ServiceSpec{ServiceParameters: s.ServiceParameters}}, 1)
+	if err != nil {
+		return 0 // Check says why
+	}
+	return planned.Settle()
 }
 
 // timeLimits are the limits of the benchmark's jobs, with the field that sets each: with one job for all components it is

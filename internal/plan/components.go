@@ -47,17 +47,54 @@ func planService(s *v1alpha1.Service, seed uint64) (rundir.Service, error) {
 	}
 	if p.Image != nil {
 		out.Image = &rundir.Image{URI: p.Image.URI, Digest: p.Image.Digest}
+		for _, path := range p.Image.Binds {
+			out.Image.Binds = append(out.Image.Binds, rundir.Bind{Path: path})
+		}
 	}
 	if err := engine.Plan(p, seed, &out); err != nil {
 		return out, v1alpha1.At(engine.Name(), err)
+	}
+	auth := ""
+	for _, sc := range out.Scrapes {
+		auth = cmp.Or(auth, sc.Auth) // what the engine's own target wants, another one of the server wants too
 	}
 	for i, t := range p.Metrics.Targets {
 		if err := checkMetricTarget(t, &out); err != nil {
 			return out, v1alpha1.At(fmt.Sprintf("metrics.targets[%d]", i), err)
 		}
-		out.Scrapes = append(out.Scrapes, rundir.Scrape{
+		one := rundir.Scrape{
 			Name: string(t.Name), PortName: string(t.PortName), Port: int(t.Port), Path: cmp.Or(t.Path, "/metrics"),
-		})
+			Settle: rundir.Duration(t.Settle.Or(0)),
+		}
+		if one.PortName != "" {
+			one.Auth = auth
+		}
+		out.Scrapes = append(out.Scrapes, one)
+	}
+	for i, c := range p.Metrics.CrossChecks {
+		one, err := planCrossCheck(c, &out)
+		if err != nil {
+			return out, v1alpha1.At(fmt.Sprintf("metrics.crossChecks[%d]", i), err)
+		}
+		out.CrossChecks = append(out.CrossChecks, one)
+	}
+	return out, nil
+}
+
+func planCrossCheck(c v1alpha1.CrossCheck, s *rundir.Service) (rundir.CrossCheck, error) {
+	out := rundir.CrossCheck{Target: string(c.Target), Metric: c.Metric, Total: c.Total}
+	if !slices.ContainsFunc(s.Scrapes, func(sc rundir.Scrape) bool { return sc.Name == out.Target }) {
+		return out, v1alpha1.At("target", fmt.Errorf("there is no metric target %q: name it in metrics.targets", c.Target))
+	}
+	for _, l := range c.Labels {
+		if out.Labels == nil {
+			out.Labels = map[string]string{}
+		}
+		out.Labels[l.Name] = l.Value
+	}
+	var err error
+	if out.Tolerance, err = c.Tolerance.Float(); err != nil || out.Tolerance > 1 {
+		return out, v1alpha1.At("tolerance", fmt.Errorf("%q is not a share from 0 to 1", string(c.Tolerance)))
 	}
 	return out, nil
 }
@@ -98,7 +135,7 @@ func (b builder) planClient(c *v1alpha1.LoadClient) (rundir.Client, error) {
 		return out, err
 	}
 	for _, set := range []func(*rundir.Client, *v1alpha1.ClientParameters) error{
-		b.setPhases, setWorkload, setPace, setFailureRules, setLimits,
+		b.setPhases, b.setWorkload, setPace, setFailureRules, setLimits,
 	} {
 		if err := set(&out, p); err != nil {
 			return out, err
@@ -161,10 +198,13 @@ func scaled(d time.Duration, scale float64) rundir.Duration {
 }
 
 // setWorkload maps the workload's API type to its plan type.
-func setWorkload(out *rundir.Client, p *v1alpha1.ClientParameters) error {
+func (b builder) setWorkload(out *rundir.Client, p *v1alpha1.ClientParameters) error {
+	if p.S3 != nil {
+		return b.setS3(out, p.S3)
+	}
 	w := p.Inference
 	if w == nil {
-		return fmt.Errorf("name exactly one workload of inference")
+		return fmt.Errorf("name exactly one workload of inference, s3")
 	}
 	temperature, err := w.Temperature.Float()
 	if err != nil {

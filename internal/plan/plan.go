@@ -47,9 +47,20 @@ type Secret struct {
 	File string
 	// Name of the Secret object.
 	Name string
-	// NeedsToken says that the workload sends the token, and nothing else of the credential.
-	NeedsToken bool
+	// Needs is what the workload sends of the credential, and nothing else; "" for whatever there is.
+	Needs Needs
 }
+
+// Needs is a part of a credential.
+type Needs string
+
+// Parts of a credential.
+const (
+	// NeedsToken is what goes into a header of inference.
+	NeedsToken Needs = "token"
+	// NeedsPair is the user name and the password: the access key and the secret key of S3.
+	NeedsPair Needs = "username and password"
+)
 
 // ComponentName is the folder of a component below an attempt: its label, or its own name where no Benchmark owns it.
 func ComponentName(o interface {
@@ -229,16 +240,16 @@ func (b builder) seed(component string) uint64 {
 func (b builder) secrets() []Secret {
 	var out []Secret
 	seen := map[string]bool{}
-	add := func(file, name string, needsToken bool) {
+	add := func(file, name string, needs Needs) {
 		if file != "" && !seen[file] {
 			seen[file] = true
-			out = append(out, Secret{File: filepath.Join(rundir.SecretsDir, file), Name: name, NeedsToken: needsToken})
+			out = append(out, Secret{File: filepath.Join(rundir.SecretsDir, file), Name: name, Needs: needs})
 		}
 	}
 	for _, ref := range b.Job.Spec.Components {
 		if ref.Kind == "Service" {
 			if s, err := b.service(ref.Name); err == nil {
-				add(ComponentName(s), SecretName(s.Name, b.run.Name), false)
+				add(ComponentName(s), SecretName(s.Name, b.run.Name), "")
 			}
 			continue
 		}
@@ -247,10 +258,14 @@ func (b builder) secrets() []Secret {
 			continue
 		}
 		if c.Spec.Target.Credentials != nil {
-			add(urlCredential(c), c.Spec.Target.Credentials.Name, c.Spec.Inference != nil)
+			needs := NeedsToken
+			if c.Spec.S3 != nil {
+				needs = NeedsPair
+			}
+			add(urlCredential(c), c.Spec.Target.Credentials.Name, needs)
 		}
 		if s, err := b.service(c.Spec.Target.Service); err == nil {
-			add(ComponentName(s), SecretName(s.Name, b.runOf(s.Name)), false)
+			add(ComponentName(s), SecretName(s.Name, b.runOf(s.Name)), "")
 		}
 	}
 	return out

@@ -202,7 +202,7 @@ func TestMakeSaysWhichSecretNeedsAToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []plan.Secret{{File: "secrets/sim", Name: "demo-sim-g1"}, {File: "secrets/target.load", Name: "mine", NeedsToken: true}}
+	want := []plan.Secret{{File: "secrets/sim", Name: "demo-sim-g1"}, {File: "secrets/target.load", Name: "mine", Needs: plan.NeedsToken}}
 	if diff := cmp.Diff(want, out.Secrets); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
 	}

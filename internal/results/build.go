@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -36,7 +37,8 @@ type CheckInput struct {
 	Service   string
 	Repeat    int
 	Metric    string
-	Total     string // output_tokens, input_tokens or requests
+	Labels    map[string]string
+	Total     string // requests, or one of the workload's
 	Tolerance float64
 	Increase  float64
 	// Known is false when the counter could not be read; Clients are those that target the service.
@@ -70,6 +72,7 @@ func Build(in Input) (Result, error) {
 	r.Took = max(0, r.Ended.Sub(r.Started).Seconds())
 	r.Warnings = slices.Clone(r.Warnings) // the caller's list keeps its end
 	byName := map[string]*client{}
+	var clients []*client
 	var d decoder
 	for _, c := range in.Clients {
 		parts, err := joinRanks(&d, c)
@@ -79,6 +82,7 @@ func Build(in Input) (Result, error) {
 		one := &client{ClientInput: c, parts: parts, pooled: pool(parts)}
 		one.values = valuesOf(one.pooled)
 		byName[c.Name] = one
+		clients = append(clients, one)
 		r.Clients = append(r.Clients, one.result())
 	}
 	r.RepeatsWhole = wholeRepeats(r.Clients, r.RepeatsPlanned)
@@ -86,7 +90,7 @@ func Build(in Input) (Result, error) {
 		r.CrossChecks = append(r.CrossChecks, crossCheck(c, byName))
 	}
 	r.settle(in, byName)
-	r.warn()
+	r.warn(clients)
 	r.clean()
 	return r, nil
 }
@@ -230,7 +234,7 @@ func wholeRepeats(clients []ClientResult, planned int) int {
 
 // crossCheck compares a counter with the total of the clients that target its service.
 func crossCheck(c CheckInput, byName map[string]*client) CrossCheck {
-	out := CrossCheck{Service: c.Service, Repeat: c.Repeat, Metric: c.Metric, Total: c.Total, Tolerance: c.Tolerance}
+	out := CrossCheck{Service: c.Service, Repeat: c.Repeat, Metric: c.Metric, Labels: labelWords(c.Labels), Total: c.Total, Tolerance: c.Tolerance}
 	for _, name := range c.Clients {
 		if byName[name] == nil {
 			continue
@@ -248,6 +252,15 @@ func crossCheck(c CheckInput, byName map[string]*client) CrossCheck {
 	out.Difference = c.Increase - float64(out.Clients)
 	out.Agrees = math.Abs(out.Difference) <= c.Tolerance*max(c.Increase, float64(out.Clients))
 	return out
+}
+
+// labelWords writes labels as the text format of Prometheus does.
+func labelWords(labels map[string]string) string {
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		words = append(words, fmt.Sprintf("%s=%q", name, labels[name]))
+	}
+	return strings.Join(words, ",")
 }
 
 // total is what the client counted under a name; requests are those on the wire.

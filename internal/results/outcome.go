@@ -10,21 +10,30 @@ import (
 const leastCoverage = 0.95
 
 // warn collects what a reader must know.
-func (r *Result) warn() {
+func (r *Result) warn(clients []*client) {
 	if r.scaled() {
 		r.addWarningf("the phases were scaled by %s: this result is never a baseline", r.TimeScale)
 	}
 	if r.SharedNode && r.measured() {
 		r.addWarningf("client and server ran on one node and shared its CPUs")
 	}
+	for _, c := range clients {
+		for _, p := range c.parts {
+			for _, rank := range p.ranks {
+				for _, words := range rank.Warnings {
+					r.addWarningf("%s repeat %d: %s", c.Name, p.repeat, words)
+				}
+			}
+		}
+	}
 	for _, c := range r.CrossChecks {
 		switch {
 		case c.Server == nil && !r.measured(): // what ended the run before says enough
 		case c.Server == nil:
-			r.addWarningf("%s repeat %d: the server's %s could not be read", c.Service, c.Repeat, c.Metric)
+			r.addWarningf("%s repeat %d: the server's %s could not be read", c.Service, c.Repeat, c.counter())
 		case !c.Agrees:
 			r.addWarningf("%s repeat %d: the server counted %s in %s, the clients %s",
-				c.Service, c.Repeat, bound(*c.Server, ""), c.Metric, count(c.Clients))
+				c.Service, c.Repeat, bound(*c.Server, ""), c.counter(), count(c.Clients))
 		}
 	}
 	for _, s := range r.Services {
@@ -44,6 +53,14 @@ func (r *Result) warn() {
 	if r.Outcome == Partial && !r.sound() {
 		r.addWarningf("%s", r.limits())
 	}
+}
+
+// counter is the counter of the check, with the labels that it asks for.
+func (c CrossCheck) counter() string {
+	if c.Labels == "" {
+		return c.Metric
+	}
+	return c.Metric + "{" + c.Labels + "}"
 }
 
 func (r *Result) addWarningf(format string, args ...any) {

@@ -1,5 +1,7 @@
 package results
 
+import "slices"
+
 // RankVersion is the version of a rank's result.json.
 const RankVersion = 1
 
@@ -11,7 +13,7 @@ type Rank struct {
 	Rank    int    `json:"rank"`
 	Ranks   int    `json:"ranks"`
 	Repeat  int    `json:"repeat"`
-	// Workload is inference; Mode is closed or open.
+	// Workload is inference or s3; Mode is closed or open.
 	Workload string `json:"workload"`
 	Mode     string `json:"mode"`
 	// Concurrency and Rate are this rank's share of a closed and of an open loop.
@@ -43,6 +45,8 @@ type Rank struct {
 	Operations []Operation `json:"operations"`
 	// Totals are what the workload counted, failed requests included.
 	Totals []Total `json:"totals,omitempty"`
+	// Warnings are what a reader must know beside the numbers, such as objects that could not be removed.
+	Warnings []string `json:"warnings,omitempty"`
 	// Metrics are the histograms over the requests in Measured that succeeded; those without a value are left out.
 	Metrics []Metric `json:"metrics"`
 	Audit   Audit    `json:"audit"`
@@ -83,6 +87,15 @@ func (r Rank) Total(name string) Total {
 	return Total{Name: name}
 }
 
+// Count adds to what was counted in all under a name, outside of the window.
+func (r *Rank) Count(name string, n int64) {
+	at := slices.IndexFunc(r.Totals, func(t Total) bool { return t.Name == name })
+	if at < 0 {
+		at, r.Totals = len(r.Totals), append(r.Totals, Total{Name: name})
+	}
+	r.Totals[at].All += n
+}
+
 // Counts are numbers of requests.
 type Counts struct {
 	// Offered were scheduled, Sent were sent, Succeeded and Failed ended. Offered = Succeeded + Failed once all ended.
@@ -110,7 +123,8 @@ type ErrorCount struct {
 
 // Metric is one histogram, whole and in batches by scheduled instant. Values are in Unit.
 type Metric struct {
-	// Name is ttft, e2e, tpot, itl_token, itl_chunk, send_lag, ttft_from_send or e2e_from_send.
+	// Name is ttft, e2e, tpot, itl_token, itl_chunk, put, get, get_ttfb, head, delete, send_lag, ttft_from_send or
+	// e2e_from_send.
 	Name string `json:"name"`
 	// Unit is ns.
 	Unit  string `json:"unit"`

@@ -183,7 +183,9 @@ type CrossCheck struct {
 	Service string `json:"service"`
 	Repeat  int    `json:"repeat"`
 	Metric  string `json:"metric"`
-	Total   string `json:"total"`
+	// Labels that the series had to have, such as name="PutObject"; "" for all series of the metric.
+	Labels string `json:"labels,omitempty"`
+	Total  string `json:"total"`
 	// Server is nil when the counter could not be read.
 	Server     *float64 `json:"server"`
 	Clients    int64    `json:"clients"`

@@ -36,21 +36,34 @@ type CounterSeries struct {
 	Increase float64 `json:"increase"`
 }
 
-// Increase sums the increases of a metric's series on a target. known is false when the target or the metric is
-// missing, or when the first or the last scrape failed.
-func (c *Counters) Increase(target, metric string) (sum float64, known bool) {
+// Increase sums the increases of the series that a check asks for. known is false when the target or the metric is
+// missing, or when the first or the last scrape failed: a metric that has series, but none with these labels, has not
+// counted any such thing.
+func (c *Counters) Increase(check CrossCheck) (sum float64, known bool) {
 	for _, t := range c.Targets {
-		if t.Name != target || !t.FirstGood || !t.LastGood {
+		if t.Name != check.Target || !t.FirstGood || !t.LastGood {
 			continue
 		}
 		for _, s := range t.Series {
-			if s.Name == metric {
+			if s.Name != check.Metric {
+				continue
+			}
+			known = true
+			if s.has(check.Labels) {
 				sum += s.Increase
-				known = true
 			}
 		}
 	}
 	return sum, known
+}
+
+func (s *CounterSeries) has(labels map[string]string) bool {
+	for name, value := range labels {
+		if s.Labels[name] != value {
+			return false
+		}
+	}
+	return true
 }
 
 // ParseCounters reads counters.json. An unknown version is a *VersionError.

@@ -139,6 +139,9 @@ func (p *Plan) Check() error {
 		if (c.Target.Service == "") == (c.Target.URL == "") {
 			return fmt.Errorf("client %s: exactly one of a target service and a target URL", c.Name)
 		}
+		if (c.Inference == nil) == (c.S3 == nil) {
+			return fmt.Errorf("client %s: exactly one workload of inference and s3", c.Name)
+		}
 		if (c.ClosedLoop == nil) == (c.OpenLoop == nil) {
 			return fmt.Errorf("client %s: exactly one of a closed and an open loop", c.Name)
 		}

@@ -89,7 +89,8 @@ func TestParseRefuses(t *testing.T) {
 		"scrape":         {"its name is a file", plan, `{` + good + `,"services":[{"name":"a","ranks":1,"argv":["a"],"scrapes":[{"name":"../a"}]}]}`, `scrape "../a"`},
 		"scrape twice":   {"two writers of a file", plan, `{` + good + `,"services":[{"name":"a","ranks":1,"argv":["a"],"scrapes":[{"name":"m"},{"name":"m"}]}]}`, "scrape m stands twice"},
 		"no target":      {"", plan, `{` + good + `,"clients":[{"name":"a","ranks":1}]}`, "exactly one of a target"},
-		"no loop":        {"", plan, `{` + good + `,"clients":[{"name":"a","ranks":1,"target":{"url":"http://x"}}]}`, "exactly one of a closed"},
+		"no loop":        {"", plan, `{` + good + `,"clients":[{"name":"a","ranks":1,"target":{"url":"http://x"},"s3":{}}]}`, "exactly one of a closed"},
+		"no workload":    {"", plan, `{` + good + `,"clients":[{"name":"a","ranks":1,"target":{"url":"http://x"}}]}`, "exactly one workload"},
 		"bad duration":   {"", plan, `{` + good + `,"idleTimeout":5}`, "a duration is a string"},
 		"no unit":        {"", plan, `{` + good + `,"idleTimeout":"5"}`, "missing unit"},
 		"status unknown": {"", status, `{"version":1,"phase":"Ready","x":1}`, "unknown field"},
@@ -155,17 +156,19 @@ func TestIncrease(t *testing.T) {
 		{Name: "b", FirstGood: true, Series: []CounterSeries{{Name: "n", Increase: 5}}},
 	}}
 	cases := map[string]struct {
-		target, metric string
-		want           float64
-		known          bool
+		check CrossCheck
+		want  float64
+		known bool
 	}{
-		"summed":              {"a", "n", 7, true},
-		"no last scrape":      {"b", "n", 0, false},
-		"metric not there":    {"a", "k", 0, false},
-		"target not in there": {"c", "n", 0, false},
+		"summed":              {CrossCheck{Target: "a", Metric: "n"}, 7, true},
+		"no last scrape":      {CrossCheck{Target: "b", Metric: "n"}, 0, false},
+		"metric not there":    {CrossCheck{Target: "a", Metric: "k"}, 0, false},
+		"target not in there": {CrossCheck{Target: "c", Metric: "n"}, 0, false},
+		"with its label":      {CrossCheck{Target: "a", Metric: "n", Labels: map[string]string{"x": "1"}}, 3, true},
+		"another label":       {CrossCheck{Target: "a", Metric: "n", Labels: map[string]string{"x": "2"}}, 0, true},
 	}
 	for name, w := range cases {
-		if got, known := c.Increase(w.target, w.metric); got != w.want || known != w.known {
+		if got, known := c.Increase(w.check); got != w.want || known != w.known {
 			t.Errorf("%s: got %v, %v; want %v, %v", name, got, known, w.want, w.known)
 		}
 	}

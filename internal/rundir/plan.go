@@ -30,8 +30,8 @@ type Plan struct {
 	IdleTimeout Duration `json:"idleTimeout"`
 	// KeepServices leaves services running after the last repeat, until IdleTimeout.
 	KeepServices bool `json:"keepServices,omitempty"`
-	// DeleteObjects asks each workload that stores objects in a service to remove its own at the end. No workload of
-	// this version stores any, so nobody obeys it yet.
+	// DeleteObjects asks each workload that stores objects to remove its own at the end of each repeat, and each service
+	// to remove its Folders at its end.
 	DeleteObjects bool `json:"deleteObjects,omitempty"`
 	// Services and Clients run in this job.
 	Services []Service `json:"services,omitempty"`
@@ -92,12 +92,17 @@ type Service struct {
 	// Ranks is the number of instances.
 	Ranks int `json:"ranks"`
 	// Argv is the program and its arguments, Env its environment beside the inherited one. $(PORT), $(PORT_<NAME>),
-	// $(HOST), $(DIR) (the rank's folder) and names of Env are replaced in both; $$(X) stands for a literal $(X). The
-	// first word "assay-node" stands for the node's own program.
+	// $(HOST), $(ADDRESS) (host:port of the first port), $(DIR) (the rank's folder), $(ID) (a name that no other rank has)
+	// and names of Env are replaced in both; $$(X) stands for a literal $(X). The first word "assay-node" stands for the
+	// node's own program.
 	Argv []string `json:"argv"`
 	Env  []EnvVar `json:"env,omitempty"`
 	// Image to run in; nil for a bare process.
 	Image *Image `json:"image,omitempty"`
+	// Folders are made before the server's first start, with the replacements of Argv; one that is there already is
+	// refused. With Plan.DeleteObjects they are removed, with what is in them, after the server's last end. An image sees
+	// them.
+	Folders []string `json:"folders,omitempty"`
 	// Ports to take, the first also as $(PORT).
 	Ports []Port `json:"ports,omitempty"`
 	// Bind is the address or the interface that the server listens on, such as 127.0.0.1 or ib0.
@@ -117,7 +122,7 @@ type Service struct {
 	ScrapeEvery Duration `json:"scrapeEvery"`
 	// CrossChecks compare a counter of the server with a total of the clients.
 	CrossChecks []CrossCheck `json:"crossChecks,omitempty"`
-	// Protocol is what the server speaks: ProtocolHTTP or ProtocolOpenAI. Model is what it serves.
+	// Protocol is what the server speaks: ProtocolHTTP, ProtocolOpenAI or ProtocolS3. Model is what it serves.
 	Protocol string `json:"protocol"`
 	Model    string `json:"model,omitempty"`
 	// Emissions is the file, relative to the rank's folder, in which the built-in simulator logs its emission times.
@@ -129,6 +134,7 @@ type Service struct {
 const (
 	ProtocolHTTP   = "HTTP"
 	ProtocolOpenAI = "OpenAI"
+	ProtocolS3     = "S3"
 )
 
 // EnvVar is one environment variable.
@@ -141,6 +147,16 @@ type EnvVar struct {
 type Image struct {
 	URI    string `json:"uri"`
 	Digest string `json:"digest,omitempty"`
+	// Binds are what the container sees of the node beside the folder of the rank.
+	Binds []Bind `json:"binds,omitempty"`
+	// GPUs says that the container needs the node's GPUs and their driver; so does a service whose Resources have GPUs.
+	GPUs bool `json:"gpus,omitempty"`
+}
+
+// Bind is an absolute path of the node that a container sees under the same name.
+type Bind struct {
+	Path     string `json:"path"`
+	Writable bool   `json:"writable,omitempty"`
 }
 
 // Port is a TCP port. Number 0 takes a free one.
@@ -193,15 +209,28 @@ type Scrape struct {
 	PortName string `json:"portName,omitempty"`
 	Port     int    `json:"port,omitempty"`
 	Path     string `json:"path"`
+	// Auth is how the scrape shows who it is: ScrapeAuthToken with the credential's token, where the server has one;
+	// ScrapeAuthJWT with a JSON web token as MinIO takes it, signed with the credential's password; "" is ScrapeAuthToken.
+	Auth string `json:"auth,omitempty"`
+	// Settle is how old the numbers may be. The last scrape of a repeat is taken this long after its last request.
+	Settle Duration `json:"settle,omitempty"`
 }
+
+// Ways to authenticate a scrape.
+const (
+	ScrapeAuthToken = "token"
+	ScrapeAuthJWT   = "jwt"
+)
 
 // CrossCheck compares a counter of the server, from its first to its last scrape of a repeat, with the total of the
 // clients over the same repeat, warm-up included.
 type CrossCheck struct {
-	// Target names the scrape, Metric the counter; its series are summed.
-	Target string `json:"target"`
-	Metric string `json:"metric"`
-	// Total names the clients' total: output_tokens, input_tokens or requests.
+	// Target names the scrape, Metric the counter; its series that have these Labels are summed. No such series means 0,
+	// if the target has any of the metric.
+	Target string            `json:"target"`
+	Metric string            `json:"metric"`
+	Labels map[string]string `json:"labels,omitempty"`
+	// Total names the clients' total: requests, or one of the workload's, such as output_tokens or PutObject.
 	Total string `json:"total"`
 	// Tolerance is the largest relative difference that is not a warning; 0 asks for equality.
 	Tolerance float64 `json:"tolerance"`
@@ -327,6 +356,15 @@ const (
 	// jobSlack is what the batch step may take after its last component: to end what that left behind, and its own files.
 	jobSlack = 15 * time.Second
 )
+
+// Settle is how long the last scrape of a repeat waits after its last request.
+func (s *Service) Settle() time.Duration {
+	var longest time.Duration
+	for _, sc := range s.Scrapes {
+		longest = max(longest, sc.Settle.D())
+	}
+	return longest
+}
 
 // StopWithin is how long a rank of the service may take to end after TERM.
 func (s *Service) StopWithin() time.Duration {

@@ -25,11 +25,13 @@ const (
 const (
 	PhaseWaiting   = "Waiting"   // a client waits for its service, or for the other ranks
 	PhaseStarting  = "Starting"  // a service starts
+	PhasePreparing = "Preparing" // a client stores what its load will read
 	PhaseReady     = "Ready"     // a service serves; a client waits at the barrier
 	PhaseWarmup    = "Warmup"    // a client's load before the measurement
 	PhaseMeasuring = "Measuring" // a client's measurement
 	PhaseCooldown  = "Cooldown"  // a client's load after the measurement
 	PhaseDraining  = "Draining"  // a client waits for what is in flight
+	PhaseCleaning  = "Cleaning"  // a client removes what it stored
 	PhaseStopping  = "Stopping"  // a service stops its process
 	PhaseEnded     = "Ended"     // done as planned
 	PhaseFailed    = "Failed"    // ended otherwise; Reason and Message say how
@@ -116,6 +118,7 @@ const (
 	ExitReasonClientLost       = "ClientLost"       // a service: a client's heartbeat stopped
 	ExitReasonServiceLost      = "ServiceLost"      // a client: its service ended or its heartbeat stopped
 	ExitReasonPeerLost         = "PeerLost"         // a client: another rank's heartbeat stopped
+	ExitReasonSetUpFailed      = "SetUpFailed"      // a client: what its load reads could not be stored
 	ExitReasonAborted          = "Aborted"          // a client: the abort threshold
 	ExitReasonStopped          = "Stopped"          // control.json or a signal
 	ExitReasonTimeLimit        = "TimeLimit"        // the job's time limit came

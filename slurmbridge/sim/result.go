@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -53,10 +54,11 @@ type counts struct {
 	Completed int64 `json:"completed"`
 }
 
-// kind is one kind of requests: all of them here.
+// kind is one kind of requests: all of them, without a name, where the workload has one kind.
 type kind struct {
-	Succeeded int64 `json:"succeeded"`
-	Failed    int64 `json:"failed"`
+	Name      string `json:"name,omitempty"`
+	Succeeded int64  `json:"succeeded"`
+	Failed    int64  `json:"failed"`
 }
 
 type total struct {
@@ -152,9 +154,14 @@ func (c *Cluster) resultOf(r *rank, e rundir.Exit) []byte {
 	}
 	sum := sha256.Sum256([]byte(cl.Name))
 	out.ScheduleHash = hex.EncodeToString(sum[:])
-	r.totals[r.repeat] = append(out.Totals, total{Name: "requests", All: out.All.Attempts})
-	set := c.histograms(int(n), draw(c.o.Seed, cl.Seed, cl.Name, r.n, r.repeat)%variants)
-	out.Metrics = set[:]
+	variant := draw(c.o.Seed, cl.Seed, cl.Name, r.n, r.repeat) % variants
+	if cl.S3 != nil {
+		c.fillS3(&out, cl, n, n+warm, variant)
+	} else {
+		set := c.histograms(int(n), variant)
+		out.Metrics = set[:]
+	}
+	r.totals[r.repeat] = append(slices.Clone(out.Totals), total{Name: "requests", All: out.All.Attempts})
 	b, err := json.Marshal(out)
 	if err != nil {
 		panic(err) // our own type, without anything that JSON cannot write
@@ -278,7 +285,7 @@ func (c *Cluster) countersOf(r *rank) rundir.Counters {
 				continue
 			}
 			total := c.totalOf(r, check.Total)
-			t.Series = append(t.Series, rundir.CounterSeries{Name: check.Metric, Last: total, Increase: total})
+			t.Series = append(t.Series, rundir.CounterSeries{Name: check.Metric, Labels: check.Labels, Last: total, Increase: total})
 		}
 		out.Targets = append(out.Targets, t)
 	}

@@ -144,7 +144,7 @@ func TestResultsCanBeRead(t *testing.T) {
 	}
 	c, err := rundir.ParseCounters(b.read(path.Join(rundir.Repeat(rundir.Rank(p.Directory, "server", 0), 2), rundir.CountersFile)))
 	b.must(err)
-	if got, known := c.Increase("engine", "vllm:generation_tokens_total"); !known || int64(got) != tokens {
+	if got, known := c.Increase(rundir.CrossCheck{Target: "engine", Metric: "vllm:generation_tokens_total"}); !known || int64(got) != tokens {
 		t.Errorf("the server counted %v tokens (known %v), the clients %d", got, known, tokens)
 	}
 }

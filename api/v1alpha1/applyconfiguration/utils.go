@@ -48,6 +48,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ComponentStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CredentialEnv"):
 		return &apiv1alpha1.CredentialEnvApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CrossCheck"):
+		return &apiv1alpha1.CrossCheckApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EndedRun"):
 		return &apiv1alpha1.EndedRunApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EnvVar"):
@@ -78,12 +80,20 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.LoadClientSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LoadClientStatus"):
 		return &apiv1alpha1.LoadClientStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LogNormalSize"):
+		return &apiv1alpha1.LogNormalSizeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MetricLabel"):
+		return &apiv1alpha1.MetricLabelApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Metrics"):
 		return &apiv1alpha1.MetricsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MetricTarget"):
 		return &apiv1alpha1.MetricTargetApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MinIOEngine"):
+		return &apiv1alpha1.MinIOEngineApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ModelProbe"):
 		return &apiv1alpha1.ModelProbeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ObjectSize"):
+		return &apiv1alpha1.ObjectSizeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OpenLoop"):
 		return &apiv1alpha1.OpenLoopApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PeerReference"):
@@ -104,6 +114,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.RetriesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RunStatus"):
 		return &apiv1alpha1.RunStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("S3Mix"):
+		return &apiv1alpha1.S3MixApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("S3Workload"):
+		return &apiv1alpha1.S3WorkloadApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Scrapes"):
 		return &apiv1alpha1.ScrapesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretReference"):
@@ -126,6 +140,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SiteSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SiteStatus"):
 		return &apiv1alpha1.SiteStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SizeRange"):
+		return &apiv1alpha1.SizeRangeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SLO"):
 		return &apiv1alpha1.SLOApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SlurmJob"):
@@ -146,6 +162,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TokenRangeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Tokens"):
 		return &apiv1alpha1.TokensApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("VLLMEngine"):
+		return &apiv1alpha1.VLLMEngineApplyConfiguration{}
 
 	}
 	return nil

@@ -47,8 +47,8 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 		s.Authenticated = true
 	}
 	s.Protocol = rundir.ProtocolHTTP
-	if c.Protocol == rundir.ProtocolOpenAI {
-		s.Protocol = rundir.ProtocolOpenAI
+	if c.Protocol != "" {
+		s.Protocol = c.Protocol
 	}
 	s.Model = c.Model
 	return nil

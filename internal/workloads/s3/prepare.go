@@ -5,8 +5,10 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,9 +22,21 @@ const mark = "assay"
 // Calls are how often each call of the S3 API was made, by its name.
 type Calls map[string]int64
 
-func (c Calls) add(more Calls) {
+// Add adds up the calls of two.
+func (c Calls) Add(more Calls) {
 	for name, n := range more {
 		c[name] += n
+	}
+}
+
+// All goes through the calls in the order of their names.
+func (c Calls) All() iter.Seq2[string, int64] {
+	return func(yield func(string, int64) bool) {
+		for _, name := range slices.Sorted(maps.Keys(c)) {
+			if !yield(name, c[name]) {
+				return
+			}
+		}
 	}
 }
 
@@ -49,23 +63,36 @@ func (w *Workload) Store(ctx context.Context, rank, ranks int) (Calls, error) {
 	if err := claim(ctx); err != nil {
 		return one.calls, fmt.Errorf("s3: %w", err)
 	}
-	calls, err := parallel(ctx, w, func(yield func(object) bool) {
+	share := func(yield func(object) bool) {
 		i := 0
-		for obj := range w.stored() {
+		for obj := range w.beforehand() {
 			if i++; (i-1)%ranks == rank && !yield(obj) {
 				return
 			}
 		}
-	}, (*worker).store)
-	calls.add(one.calls)
+	}
+	for range share {
+		w.toStore.Add(1)
+	}
+	calls, err := parallel(ctx, w, share, func(x *worker, obj object) error {
+		err := x.store(obj)
+		if err == nil {
+			w.stored.Add(1)
+		}
+		return err
+	})
+	calls.Add(one.calls)
 	if err != nil {
 		return calls, fmt.Errorf("s3: store the data set: %w", err)
 	}
 	return calls, nil
 }
 
-// stored are the objects that are there before the load.
-func (w *Workload) stored() func(yield func(object) bool) {
+// Stored is how many objects Store has stored so far, of all that it will.
+func (w *Workload) Stored() (done, all int64) { return w.stored.Load(), w.toStore.Load() }
+
+// beforehand are the objects that are there before the load.
+func (w *Workload) beforehand() func(yield func(object) bool) {
 	return func(yield func(object) bool) {
 		for _, phase := range []load.Phase{load.Warmup, load.Measure, load.Cooldown} {
 			for _, s := range []set{dataSet, victims} {
@@ -101,7 +128,7 @@ func parallel[T any](ctx context.Context, w *Workload, each func(yield func(T) b
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			calls.add(one.calls)
+			calls.Add(one.calls)
 		})
 	}
 	each(func(thing T) bool {
@@ -210,12 +237,12 @@ func (w *Workload) Remove(ctx context.Context) (Calls, error) {
 				}
 			}
 		}, remove)
-		calls.add(done)
+		calls.Add(done)
 	}
 	if err == nil {
 		err = remove(one, own+mark)
 	}
-	calls.add(maps.Clone(one.calls))
+	calls.Add(maps.Clone(one.calls))
 	if err != nil {
 		return calls, fmt.Errorf("s3: remove what was stored below %s of bucket %s: %w", own, w.options.Plan.Bucket, err)
 	}

@@ -4,8 +4,6 @@
 // It signs with a signer of its own and talks through package http1, without a request or a response object: what a
 // client does beside the exchange is part of every latency that it measures. Retries are those of package load alone, so
 // that each attempt is an event.
-//
-// The node does not offer it yet: no plan names it.
 package s3
 
 import (
@@ -16,6 +14,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"assay.bench/internal/load"
@@ -68,6 +67,8 @@ type Workload struct {
 	host    string // as the header has it
 	root    []byte // /bucket/prefix/, escaped
 	offer   *offer
+	// stored are the objects that Store has stored, toStore all that it will.
+	stored, toStore atomic.Int64
 }
 
 // New checks the options and prepares what all requests share. It opens no connection.

@@ -158,6 +158,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: retries
       type:
         namedType: bench.assay.api.v1alpha1.Retries
+    - name: s3
+      type:
+        namedType: bench.assay.api.v1alpha1.S3Workload
     - name: seed
       type:
         scalar: numeric
@@ -185,6 +188,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: metrics
       type:
         namedType: bench.assay.api.v1alpha1.Metrics
+    - name: minio
+      type:
+        namedType: bench.assay.api.v1alpha1.MinIOEngine
     - name: name
       type:
         namedType: bench.assay.api.v1alpha1.Name
@@ -198,6 +204,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: bench.assay.api.v1alpha1.Duration
       default: 10s
+    - name: vllm
+      type:
+        namedType: bench.assay.api.v1alpha1.VLLMEngine
 - name: bench.assay.api.v1alpha1.BenchmarkSpec
   map:
     fields:
@@ -446,6 +455,29 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: usernameVariable
       type:
         scalar: string
+- name: bench.assay.api.v1alpha1.CrossCheck
+  map:
+    fields:
+    - name: labels
+      type:
+        list:
+          elementType:
+            namedType: bench.assay.api.v1alpha1.MetricLabel
+          elementRelationship: associative
+          keys:
+          - name
+    - name: metric
+      type:
+        scalar: string
+    - name: target
+      type:
+        namedType: bench.assay.api.v1alpha1.Name
+    - name: tolerance
+      type:
+        namedType: bench.assay.api.v1alpha1.Decimal
+    - name: total
+      type:
+        scalar: string
 - name: bench.assay.api.v1alpha1.Decimal
   scalar: string
 - name: bench.assay.api.v1alpha1.Duration
@@ -511,6 +543,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: bench.assay.api.v1alpha1.Image
   map:
     fields:
+    - name: binds
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: digest
       type:
         scalar: string
@@ -712,6 +750,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: retries
       type:
         namedType: bench.assay.api.v1alpha1.Retries
+    - name: s3
+      type:
+        namedType: bench.assay.api.v1alpha1.S3Workload
     - name: seed
       type:
         scalar: numeric
@@ -783,6 +824,30 @@ var schemaYAML = typed.YAMLObject(`types:
         elementType:
           namedType: __untyped_deduced_
         elementRelationship: separable
+- name: bench.assay.api.v1alpha1.LogNormalSize
+  map:
+    fields:
+    - name: max
+      type:
+        namedType: bench.assay.api.v1alpha1.Quantity
+    - name: median
+      type:
+        namedType: bench.assay.api.v1alpha1.Quantity
+    - name: min
+      type:
+        namedType: bench.assay.api.v1alpha1.Quantity
+    - name: sigma
+      type:
+        namedType: bench.assay.api.v1alpha1.Decimal
+- name: bench.assay.api.v1alpha1.MetricLabel
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: value
+      type:
+        scalar: string
 - name: bench.assay.api.v1alpha1.MetricTarget
   map:
     fields:
@@ -799,9 +864,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: portName
       type:
         namedType: bench.assay.api.v1alpha1.Name
+    - name: settle
+      type:
+        namedType: bench.assay.api.v1alpha1.Duration
 - name: bench.assay.api.v1alpha1.Metrics
   map:
     fields:
+    - name: crossChecks
+      type:
+        list:
+          elementType:
+            namedType: bench.assay.api.v1alpha1.CrossCheck
+          elementRelationship: atomic
     - name: interval
       type:
         namedType: bench.assay.api.v1alpha1.Duration
@@ -814,6 +888,40 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+- name: bench.assay.api.v1alpha1.MinIOEngine
+  map:
+    fields:
+    - name: driveFolders
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: drives
+      type:
+        scalar: numeric
+    - name: env
+      type:
+        list:
+          elementType:
+            namedType: bench.assay.api.v1alpha1.EnvVar
+          elementRelationship: associative
+          keys:
+          - name
+    - name: extraArgs
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: metrics
+      type:
+        scalar: string
+      default: V3
+    - name: metricsAccess
+      type:
+        scalar: string
+      default: Token
 - name: bench.assay.api.v1alpha1.ModelProbe
   map:
     fields:
@@ -822,6 +930,18 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: bench.assay.api.v1alpha1.Name
   scalar: string
+- name: bench.assay.api.v1alpha1.ObjectSize
+  map:
+    fields:
+    - name: fixed
+      type:
+        namedType: bench.assay.api.v1alpha1.Quantity
+    - name: logNormal
+      type:
+        namedType: bench.assay.api.v1alpha1.LogNormalSize
+    - name: uniform
+      type:
+        namedType: bench.assay.api.v1alpha1.SizeRange
 - name: bench.assay.api.v1alpha1.OpenLoop
   map:
     fields:
@@ -1023,6 +1143,56 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: timeScale
       type:
         namedType: bench.assay.api.v1alpha1.Decimal
+- name: bench.assay.api.v1alpha1.S3Mix
+  map:
+    fields:
+    - name: delete
+      type:
+        scalar: numeric
+    - name: get
+      type:
+        scalar: numeric
+    - name: head
+      type:
+        scalar: numeric
+    - name: put
+      type:
+        scalar: numeric
+- name: bench.assay.api.v1alpha1.S3Workload
+  map:
+    fields:
+    - name: bucket
+      type:
+        scalar: string
+      default: assay
+    - name: content
+      type:
+        scalar: string
+      default: Verify
+    - name: mix
+      type:
+        namedType: bench.assay.api.v1alpha1.S3Mix
+      default:
+        get: 1
+        put: 1
+    - name: objects
+      type:
+        scalar: numeric
+      default: 64
+    - name: payload
+      type:
+        scalar: string
+      default: Unsigned
+    - name: prefix
+      type:
+        scalar: string
+    - name: region
+      type:
+        scalar: string
+      default: us-east-1
+    - name: size
+      type:
+        namedType: bench.assay.api.v1alpha1.ObjectSize
 - name: bench.assay.api.v1alpha1.SLO
   map:
     fields:
@@ -1094,6 +1264,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: metrics
       type:
         namedType: bench.assay.api.v1alpha1.Metrics
+    - name: minio
+      type:
+        namedType: bench.assay.api.v1alpha1.MinIOEngine
     - name: readiness
       type:
         namedType: bench.assay.api.v1alpha1.Readiness
@@ -1110,6 +1283,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: suspend
       type:
         scalar: boolean
+    - name: vllm
+      type:
+        namedType: bench.assay.api.v1alpha1.VLLMEngine
 - name: bench.assay.api.v1alpha1.ServiceStatus
   map:
     fields:
@@ -1217,6 +1393,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+- name: bench.assay.api.v1alpha1.SizeRange
+  map:
+    fields:
+    - name: max
+      type:
+        namedType: bench.assay.api.v1alpha1.Quantity
+    - name: min
+      type:
+        namedType: bench.assay.api.v1alpha1.Quantity
 - name: bench.assay.api.v1alpha1.SlurmJob
   map:
     fields:
@@ -1369,6 +1554,52 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: uniform
       type:
         namedType: bench.assay.api.v1alpha1.TokenRange
+- name: bench.assay.api.v1alpha1.VLLMEngine
+  map:
+    fields:
+    - name: cacheFolder
+      type:
+        scalar: string
+    - name: download
+      type:
+        scalar: string
+      default: Never
+    - name: dtype
+      type:
+        scalar: string
+    - name: env
+      type:
+        list:
+          elementType:
+            namedType: bench.assay.api.v1alpha1.EnvVar
+          elementRelationship: associative
+          keys:
+          - name
+    - name: extraArgs
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: gpuMemoryUtilization
+      type:
+        namedType: bench.assay.api.v1alpha1.Decimal
+    - name: maxModelLen
+      type:
+        scalar: numeric
+    - name: maxNumSeqs
+      type:
+        scalar: numeric
+    - name: model
+      type:
+        scalar: string
+    - name: servedModelName
+      type:
+        scalar: string
+    - name: tensorParallelSize
+      type:
+        scalar: numeric
+      default: 1
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:
     fields:

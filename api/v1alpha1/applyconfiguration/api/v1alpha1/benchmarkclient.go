@@ -48,6 +48,14 @@ func (b *BenchmarkClientApplyConfiguration) WithInference(value *InferenceWorklo
 	return b
 }
 
+// WithS3 sets the S3 field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the S3 field is set to the value of the last call.
+func (b *BenchmarkClientApplyConfiguration) WithS3(value *S3WorkloadApplyConfiguration) *BenchmarkClientApplyConfiguration {
+	b.ClientParametersApplyConfiguration.S3 = value
+	return b
+}
+
 // WithClosedLoop sets the ClosedLoop field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the ClosedLoop field is set to the value of the last call.

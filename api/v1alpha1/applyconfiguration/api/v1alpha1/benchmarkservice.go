@@ -48,6 +48,22 @@ func (b *BenchmarkServiceApplyConfiguration) WithLLMSim(value *LLMSimEngineApply
 	return b
 }
 
+// WithMinIO sets the MinIO field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MinIO field is set to the value of the last call.
+func (b *BenchmarkServiceApplyConfiguration) WithMinIO(value *MinIOEngineApplyConfiguration) *BenchmarkServiceApplyConfiguration {
+	b.ServiceParametersApplyConfiguration.MinIO = value
+	return b
+}
+
+// WithVLLM sets the VLLM field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the VLLM field is set to the value of the last call.
+func (b *BenchmarkServiceApplyConfiguration) WithVLLM(value *VLLMEngineApplyConfiguration) *BenchmarkServiceApplyConfiguration {
+	b.ServiceParametersApplyConfiguration.VLLM = value
+	return b
+}
+
 // WithImage sets the Image field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Image field is set to the value of the last call.

@@ -17,13 +17,16 @@ type ClientParametersApplyConfiguration struct {
 	Target *TargetApplyConfiguration `json:"target,omitempty"`
 	// inference sends requests to an OpenAI-compatible server.
 	Inference *InferenceWorkloadApplyConfiguration `json:"inference,omitempty"`
+	// s3 writes and reads objects in an object store.
+	S3 *S3WorkloadApplyConfiguration `json:"s3,omitempty"`
 	// closedLoop keeps a number of requests in flight: a new one starts when one ends.
 	ClosedLoop *ClosedLoopApplyConfiguration `json:"closedLoop,omitempty"`
 	// openLoop starts requests by a schedule, whatever the server does.
 	OpenLoop *OpenLoopApplyConfiguration `json:"openLoop,omitempty"`
 	// instances is the number of processes that share the load; concurrency and rate are totals over all of them.
 	Instances *int32 `json:"instances,omitempty"`
-	// warmup is the length of load before the measurement; other prompts are used, and it hands over without a pause.
+	// warmup is the length of load before the measurement; other prompts and objects are used, and it hands over without a
+	// pause.
 	Warmup *apiv1alpha1.Duration `json:"warmup,omitempty"`
 	// duration is the length of the measurement.
 	Duration *apiv1alpha1.Duration `json:"duration,omitempty"`
@@ -62,6 +65,14 @@ func (b *ClientParametersApplyConfiguration) WithTarget(value *TargetApplyConfig
 // If called multiple times, the Inference field is set to the value of the last call.
 func (b *ClientParametersApplyConfiguration) WithInference(value *InferenceWorkloadApplyConfiguration) *ClientParametersApplyConfiguration {
 	b.Inference = value
+	return b
+}
+
+// WithS3 sets the S3 field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the S3 field is set to the value of the last call.
+func (b *ClientParametersApplyConfiguration) WithS3(value *S3WorkloadApplyConfiguration) *ClientParametersApplyConfiguration {
+	b.S3 = value
 	return b
 }
 

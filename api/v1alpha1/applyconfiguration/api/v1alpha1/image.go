@@ -13,6 +13,8 @@ type ImageApplyConfiguration struct {
 	URI *string `json:"uri,omitempty"`
 	// digest of the image: sha256 and 64 hexadecimal digits.
 	Digest *string `json:"digest,omitempty"`
+	// binds are absolute paths of the node that the container sees under the same names, read-only.
+	Binds []string `json:"binds,omitempty"`
 }
 
 // ImageApplyConfiguration constructs a declarative configuration of the Image type for use with
@@ -34,5 +36,15 @@ func (b *ImageApplyConfiguration) WithURI(value string) *ImageApplyConfiguration
 // If called multiple times, the Digest field is set to the value of the last call.
 func (b *ImageApplyConfiguration) WithDigest(value string) *ImageApplyConfiguration {
 	b.Digest = &value
+	return b
+}
+
+// WithBinds adds the given value to the Binds field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Binds field.
+func (b *ImageApplyConfiguration) WithBinds(values ...string) *ImageApplyConfiguration {
+	for i := range values {
+		b.Binds = append(b.Binds, values[i])
+	}
 	return b
 }

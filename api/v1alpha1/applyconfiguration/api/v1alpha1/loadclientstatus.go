@@ -17,7 +17,8 @@ type LoadClientStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// conditions are Ready, Complete, Succeeded and Sound, and while true Reconciling and Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
-	// phase is a word for people: Waiting, Ready, Warmup, Measuring, Draining, Ended, Failed.
+	// phase is a word for people: Waiting, Preparing, Ready, Warmup, Measuring, Draining, Cleaning, Ended,
+	// Failed.
 	Phase *string `json:"phase,omitempty"`
 	// target is the service or the URL.
 	Target *string `json:"target,omitempty"`

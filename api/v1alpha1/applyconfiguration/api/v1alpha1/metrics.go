@@ -15,8 +15,11 @@ import (
 type MetricsApplyConfiguration struct {
 	// interval between two scrapes of a target, at least 10ms.
 	Interval *apiv1alpha1.Duration `json:"interval,omitempty"`
-	// targets beside those that the engine names; llmsim has one of its own that is called server.
+	// targets beside those that the engine names; llmsim, minio and vllm have one of their own that is called server.
 	Targets []MetricTargetApplyConfiguration `json:"targets,omitempty"`
+	// crossChecks compare counters of the server with what the clients counted, over each repeat and beside those that the
+	// engine names. A difference is a warning in the result.
+	CrossChecks []CrossCheckApplyConfiguration `json:"crossChecks,omitempty"`
 }
 
 // MetricsApplyConfiguration constructs a declarative configuration of the Metrics type for use with
@@ -42,6 +45,19 @@ func (b *MetricsApplyConfiguration) WithTargets(values ...*MetricTargetApplyConf
 			panic("nil value passed to WithTargets")
 		}
 		b.Targets = append(b.Targets, *values[i])
+	}
+	return b
+}
+
+// WithCrossChecks adds the given value to the CrossChecks field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the CrossChecks field.
+func (b *MetricsApplyConfiguration) WithCrossChecks(values ...*CrossCheckApplyConfiguration) *MetricsApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithCrossChecks")
+		}
+		b.CrossChecks = append(b.CrossChecks, *values[i])
 	}
 	return b
 }

@@ -21,6 +21,8 @@ type MetricTargetApplyConfiguration struct {
 	Port *int32 `json:"port,omitempty"`
 	// path of the metrics.
 	Path *string `json:"path,omitempty"`
+	// settle is how old the numbers may be that the target gives; the last scrape of a repeat waits so long.
+	Settle *apiv1alpha1.Duration `json:"settle,omitempty"`
 }
 
 // MetricTargetApplyConfiguration constructs a declarative configuration of the MetricTarget type for use with
@@ -58,5 +60,13 @@ func (b *MetricTargetApplyConfiguration) WithPort(value int32) *MetricTargetAppl
 // If called multiple times, the Path field is set to the value of the last call.
 func (b *MetricTargetApplyConfiguration) WithPath(value string) *MetricTargetApplyConfiguration {
 	b.Path = &value
+	return b
+}
+
+// WithSettle sets the Settle field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Settle field is set to the value of the last call.
+func (b *MetricTargetApplyConfiguration) WithSettle(value apiv1alpha1.Duration) *MetricTargetApplyConfiguration {
+	b.Settle = &value
 	return b
 }

@@ -17,7 +17,11 @@ type ServiceParametersApplyConfiguration struct {
 	Command *CommandEngineApplyConfiguration `json:"command,omitempty"`
 	// llmsim runs the built-in simulator of an OpenAI-compatible server.
 	LLMSim *LLMSimEngineApplyConfiguration `json:"llmsim,omitempty"`
-	// image is the container that the command runs in; without it the command runs on the node itself.
+	// minio runs the object store MinIO.
+	MinIO *MinIOEngineApplyConfiguration `json:"minio,omitempty"`
+	// vllm runs the inference server vLLM.
+	VLLM *VLLMEngineApplyConfiguration `json:"vllm,omitempty"`
+	// image is the container that the server runs in; without it the server runs on the node itself.
 	Image *ImageApplyConfiguration `json:"image,omitempty"`
 	// resources are what the service asks of the batch system.
 	Resources *ResourcesApplyConfiguration `json:"resources,omitempty"`
@@ -48,6 +52,22 @@ func (b *ServiceParametersApplyConfiguration) WithCommand(value *CommandEngineAp
 // If called multiple times, the LLMSim field is set to the value of the last call.
 func (b *ServiceParametersApplyConfiguration) WithLLMSim(value *LLMSimEngineApplyConfiguration) *ServiceParametersApplyConfiguration {
 	b.LLMSim = value
+	return b
+}
+
+// WithMinIO sets the MinIO field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MinIO field is set to the value of the last call.
+func (b *ServiceParametersApplyConfiguration) WithMinIO(value *MinIOEngineApplyConfiguration) *ServiceParametersApplyConfiguration {
+	b.MinIO = value
+	return b
+}
+
+// WithVLLM sets the VLLM field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the VLLM field is set to the value of the last call.
+func (b *ServiceParametersApplyConfiguration) WithVLLM(value *VLLMEngineApplyConfiguration) *ServiceParametersApplyConfiguration {
+	b.VLLM = value
 	return b
 }
 

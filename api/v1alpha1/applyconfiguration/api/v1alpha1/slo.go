@@ -21,7 +21,7 @@ type SLOApplyConfiguration struct {
 	Statistic *string `json:"statistic,omitempty"`
 	// atMost is the upper bound: a duration for a latency, else a number.
 	AtMost *apiv1alpha1.Bound `json:"atMost,omitempty"`
-	// atLeast is the lower bound: a duration for a latency, else a number.
+	// atLeast is the lower bound: a duration for a latency, else a number; bytes per second for a throughput of bytes.
 	AtLeast *apiv1alpha1.Bound `json:"atLeast,omitempty"`
 }
 

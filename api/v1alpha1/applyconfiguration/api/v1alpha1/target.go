@@ -13,7 +13,8 @@ type TargetApplyConfiguration struct {
 	Service *string `json:"service,omitempty"`
 	// url is any endpoint.
 	URL *string `json:"url,omitempty"`
-	// credentials names a Secret in this namespace with the key token, which inference sends as a bearer token.
+	// credentials names a Secret in this namespace: inference sends its key token as a bearer token, s3 signs with its keys
+	// username (the access key) and password (the secret key).
 	Credentials *SecretReferenceApplyConfiguration `json:"credentials,omitempty"`
 }
 

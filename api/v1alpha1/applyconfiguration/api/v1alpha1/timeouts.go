@@ -13,9 +13,9 @@ import (
 //
 // Timeouts end a request that takes too long.
 type TimeoutsApplyConfiguration struct {
-	// firstToken is the longest wait for the first token.
+	// firstToken is the longest wait for the first token, or the first byte of an object.
 	FirstToken *apiv1alpha1.Duration `json:"firstToken,omitempty"`
-	// idle is the longest wait between two tokens.
+	// idle is the longest wait between two tokens, or two pieces of an object.
 	Idle *apiv1alpha1.Duration `json:"idle,omitempty"`
 	// total is the longest that a request may take; the run waits this long for what is in flight at its end.
 	Total *apiv1alpha1.Duration `json:"total,omitempty"`

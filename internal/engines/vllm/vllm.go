@@ -1,0 +1,124 @@
+// Package vllm is the engine of the inference server vLLM on one node.
+package vllm
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"assay.bench/api/v1alpha1"
+	"assay.bench/internal/rundir"
+)
+
+// Engine runs spec.vllm.
+type Engine struct{}
+
+// Name is the engine's field in a Service's spec.
+func (Engine) Name() string { return "vllm" }
+
+// Chosen says whether the parameters name this engine.
+func (Engine) Chosen(p *v1alpha1.ServiceParameters) bool { return p.VLLM != nil }
+
+// Plan renders the command line of vllm serve.
+func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) error {
+	c := p.VLLM
+	model := cmp.Or(c.ServedModelName, c.Model)
+	argv, err := argv(p)
+	if err != nil {
+		return err
+	}
+	s.Argv = append(argv, c.ExtraArgs...)
+	s.Env = environ(c)
+	for _, e := range c.Env {
+		s.Env = append(s.Env, rundir.EnvVar{Name: e.Name, Value: e.Value})
+	}
+	if c.CacheFolder == "" {
+		s.Folders = []string{runCache}
+	}
+	if s.Image != nil {
+		s.Image.GPUs = true
+		if strings.HasPrefix(c.Model, "/") {
+			s.Image.Binds = append(s.Image.Binds, rundir.Bind{Path: path.Clean(c.Model)})
+		}
+		if c.CacheFolder != "" {
+			s.Image.Binds = append(s.Image.Binds, rundir.Bind{Path: path.Clean(c.CacheFolder), Writable: true})
+		}
+	}
+	s.Ports = []rundir.Port{{Name: "http"}, {Name: "internal"}}
+	s.Credential = rundir.CredentialEnv{Token: "VLLM_API_KEY"}
+	s.Authenticated = true
+	// Its health route may answer before the model is loaded, and the model may be listed before a kernel is compiled.
+	s.Probes = []rundir.Probe{
+		{Type: rundir.ProbeHTTP, Path: "/health", Status: 200},
+		{Type: rundir.ProbeModel, Model: model},
+		{Type: rundir.ProbeToken, Model: model},
+	}
+	s.Scrapes = []rundir.Scrape{{Name: "server", PortName: "http", Path: "/metrics"}}
+	s.CrossChecks = []rundir.CrossCheck{
+		{Target: "server", Metric: "vllm:generation_tokens_total", Total: "output_tokens"},
+		{Target: "server", Metric: "vllm:prompt_tokens_total", Total: "input_tokens"},
+	}
+	s.Protocol, s.Model = rundir.ProtocolOpenAI, model
+	return nil
+}
+
+// runCache is where the caches lie that do not outlive the run.
+const runCache = "$(DIR)/cache"
+
+// argv is the command line. What a recipe does not say is left to vLLM, so that its own defaults are what is measured.
+// --disable-log-requests is not there: new versions do not log requests and refuse the flag.
+func argv(p *v1alpha1.ServiceParameters) ([]string, error) {
+	c := p.VLLM
+	size := cmp.Or(c.TensorParallelSize, 1)
+	if gpus := p.Resources.GPUsPerNode; gpus > 0 && size > gpus {
+		return nil, v1alpha1.At("tensorParallelSize", fmt.Errorf("%d GPUs share each layer, and resources.gpusPerNode asks for %d: ask for as many", size, gpus))
+	}
+	out := []string{
+		"vllm", "serve", c.Model, "--served-model-name", cmp.Or(c.ServedModelName, c.Model), "--host", "$(HOST)", "--port", "$(PORT)",
+		"--tensor-parallel-size", strconv.Itoa(int(size)), "--enable-prompt-tokens-details",
+	}
+	if c.GPUMemoryUtilization != "" {
+		if share, err := c.GPUMemoryUtilization.Float(); err != nil || share <= 0 || share > 1 {
+			return nil, v1alpha1.At("gpuMemoryUtilization", errors.New("it is a share of the memory: above 0 and at most 1, such as 0.9"))
+		}
+		out = append(out, "--gpu-memory-utilization", string(c.GPUMemoryUtilization))
+	}
+	if c.MaxModelLen > 0 {
+		out = append(out, "--max-model-len", strconv.Itoa(int(c.MaxModelLen)))
+	}
+	if c.MaxNumSeqs > 0 {
+		out = append(out, "--max-num-seqs", strconv.Itoa(int(c.MaxNumSeqs)))
+	}
+	if c.DType != "" {
+		out = append(out, "--dtype", c.DType)
+	}
+	return slices.Clip(out), nil
+}
+
+// environ keeps every cache out of the home folder, which a container may not see or may not write.
+func environ(c *v1alpha1.VLLMEngine) []rundir.EnvVar {
+	cache := runCache
+	if c.CacheFolder != "" {
+		cache = path.Clean(c.CacheFolder)
+	}
+	out := []rundir.EnvVar{
+		{Name: "HF_HOME", Value: cache + "/hf"},
+		{Name: "XDG_CACHE_HOME", Value: cache}, {Name: "XDG_CONFIG_HOME", Value: cache + "/config"},
+		{Name: "VLLM_CACHE_ROOT", Value: cache + "/vllm"}, {Name: "VLLM_CONFIG_ROOT", Value: cache + "/config/vllm"},
+		{Name: "TRITON_CACHE_DIR", Value: cache + "/triton"}, {Name: "TORCHINDUCTOR_CACHE_DIR", Value: cache + "/inductor"},
+		{Name: "NUMBA_CACHE_DIR", Value: cache + "/numba"}, {Name: "CUDA_CACHE_PATH", Value: cache + "/cuda"},
+		// Longer than the pause of any client between two requests.
+		{Name: "VLLM_HTTP_TIMEOUT_KEEP_ALIVE", Value: "120"},
+		// Where vLLM takes the ports by which its processes talk to each other.
+		{Name: "VLLM_PORT", Value: "$(PORT_INTERNAL)"},
+		{Name: "VLLM_NO_USAGE_STATS", Value: "1"},
+	}
+	if c.Download != v1alpha1.DownloadAllow {
+		out = append(out, rundir.EnvVar{Name: "HF_HUB_OFFLINE", Value: "1"}, rundir.EnvVar{Name: "TRANSFORMERS_OFFLINE", Value: "1"})
+	}
+	return out
+}
