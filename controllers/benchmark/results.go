@@ -168,6 +168,7 @@ func clientInputs(bm *v1alpha1.Benchmark, e *Evidence) []results.ClientInput {
 		c := &bm.Spec.Clients[i]
 		in := results.ClientInput{
 			Name: string(c.Name), Target: cmp.Or(c.Target.Service, c.Target.URL), Ranks: int(max(1, c.Instances)),
+			Model: e.model(string(c.Name)),
 		}
 		for _, job := range e.Jobs {
 			for _, r := range job.Results {
@@ -179,6 +180,31 @@ func clientInputs(bm *v1alpha1.Benchmark, e *Evidence) []results.ClientInput {
 		out = append(out, in)
 	}
 	return out
+}
+
+// model is what a client asks for, as the node finds it: the plan names it, or the service has one, perhaps in another
+// job. It is "" where the workload knows no model.
+func (e *Evidence) model(client string) string {
+	served := map[string]string{}
+	for _, job := range e.Jobs {
+		if job.Plan == nil {
+			continue
+		}
+		for _, s := range job.Plan.Services {
+			served[s.Name] = s.Model
+		}
+	}
+	for _, job := range e.Jobs {
+		if job.Plan == nil {
+			continue
+		}
+		for _, c := range job.Plan.Clients {
+			if c.Name == client && c.Inference != nil {
+				return cmp.Or(c.Inference.Model, served[c.Target.Service])
+			}
+		}
+	}
+	return ""
 }
 
 // checks are the counters that the plan wants compared, for each repeat and service; ranks are added up.

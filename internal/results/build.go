@@ -27,6 +27,8 @@ type Input struct {
 // ClientInput is one client and what its ranks wrote.
 type ClientInput struct {
 	Name, Target string
+	// Model that it asks for; "" for none.
+	Model string
 	// Ranks planned; Results of all ranks and repeats, in any order.
 	Ranks   int
 	Results []Rank
@@ -140,8 +142,9 @@ func joinRanks(d *decoder, c ClientInput) ([]part, error) {
 
 func (c *client) result() ClientResult {
 	out := ClientResult{
-		Name: c.Name, Target: c.Target, Ranks: c.Ranks, Values: c.values,
-		Measured: c.pooled.measured, All: c.pooled.all, Errors: c.pooled.errors, Sound: true, InFlight: inFlight(c.pooled),
+		Name: c.Name, Target: c.Target, Model: c.Model, Ranks: c.Ranks, Values: c.values,
+		Measured: c.pooled.measured, All: c.pooled.all, Errors: c.pooled.errors, Operations: operationCounts(c.parts),
+		Sound: true, InFlight: inFlight(c.pooled),
 	}
 	if len(c.parts) > 0 {
 		first := c.parts[0].ranks[0]
@@ -167,6 +170,28 @@ func (c *client) result() ClientResult {
 		}
 	}
 	return out
+}
+
+// operationCounts adds up the measured requests by kind over ranks and repeats. A workload names every kind that it
+// knows; those that the load did not ask for have no request.
+func operationCounts(parts []part) []OperationCount {
+	var out []OperationCount
+	for _, p := range parts {
+		for _, r := range p.ranks {
+			for _, o := range r.Operations {
+				if o.Name == "" {
+					continue
+				}
+				at := slices.IndexFunc(out, func(c OperationCount) bool { return c.Name == o.Name })
+				if at < 0 {
+					out, at = append(out, OperationCount{Name: o.Name}), len(out)
+				}
+				out[at].Succeeded += o.Succeeded
+				out[at].Failed += o.Failed
+			}
+		}
+	}
+	return slices.DeleteFunc(out, func(c OperationCount) bool { return c.Succeeded+c.Failed == 0 })
 }
 
 // result is one repeat of a client of so many ranks.

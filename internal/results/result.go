@@ -116,6 +116,7 @@ type ClientResult struct {
 	Name        string  `json:"name"`
 	Target      string  `json:"target"`
 	Workload    string  `json:"workload"`
+	Model       string  `json:"model,omitempty"` // that it asks for
 	Mode        string  `json:"mode"`
 	Concurrency int     `json:"concurrency,omitempty"`
 	Rate        float64 `json:"rate,omitempty"`
@@ -128,10 +129,12 @@ type ClientResult struct {
 	// ScheduleHash is that of repeat 1, whose seed is the client's own.
 	ScheduleHash string  `json:"scheduleHash,omitempty"`
 	Values       []Value `json:"values"`
-	// Measured counts the requests that were scheduled in the windows, All every request; Errors are of Measured.
-	Measured Counts       `json:"measured"`
-	All      Counts       `json:"all"`
-	Errors   []ErrorCount `json:"errors"`
+	// Measured counts the requests that were scheduled in the windows, All every request; Errors are of Measured, and so
+	// are Operations, which there are where the load mixes kinds of requests: those of which one was measured.
+	Measured   Counts           `json:"measured"`
+	All        Counts           `json:"all"`
+	Errors     []ErrorCount     `json:"errors"`
+	Operations []OperationCount `json:"operations,omitempty"`
 	// InFlight is the mean number of requests in flight by Little's law, throughput times mean latency: in a closed loop
 	// without think time it must agree with the concurrency.
 	InFlight float64 `json:"inFlight"`
@@ -141,6 +144,13 @@ type ClientResult struct {
 	// Saturated says that requests waited for maxInFlight.
 	Saturated bool         `json:"saturated,omitempty"`
 	Repeats   []RepeatPart `json:"repeats"`
+}
+
+// OperationCount is what became of the measured requests of one kind. One that never ended is of no known kind.
+type OperationCount struct {
+	Name      string `json:"name"`
+	Succeeded int64  `json:"succeeded"`
+	Failed    int64  `json:"failed"`
 }
 
 // RepeatPart is one client in one repeat.

@@ -55,8 +55,10 @@ func every(t testing.TB) Input {
 	f.change = func(r *Rank) {
 		r.Audit = Audit{Violations: []string{"ports ran out"}, Descriptors: true, Ports: true, Saturated: true, SaturatedFor: 5, GOMAXPROCS: 1}
 		r.StartLate = second
+		r.Operations[0].Name = "one"
 	}
 	in := input(t, f, atMost("ttft", "p99", 0.06), atLeast("success_ratio", 0.9), atMost("itl_token", "p99.9", 1), atMost("send_lag", "max", 1))
+	in.Clients[0].Model = "facebook/opt-125m"
 	in.Head.TimeScale, in.Head.Services[0].Message, in.Head.Warnings = "0.1", "in words", []string{"one"}
 	in.Checks = []CheckInput{
 		{Service: "sim", Repeat: 1, Metric: "vllm:generation_tokens_total", Total: "output_tokens", Increase: 5, Known: true, Clients: []string{"loadgen"}},
@@ -98,6 +100,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"an interval called none":         func(r *Result) { v := &r.Clients[0].Values[0]; v.Interval, v.Low = NoInterval, new(1.0) },
 		"an interval without any end":     func(r *Result) { v := &r.Clients[0].Values[0]; v.Interval, v.Low, v.High = OverRuns, nil, nil },
 		"a bound with an upper end":       func(r *Result) { v := &r.Clients[0].Values[0]; v.AtLeast, v.Low, v.High = true, new(1.0), new(2.0) },
+		"an operation without a name":     func(r *Result) { r.Clients[0].Operations[0].Name = "" },
 		"a negative count":                func(r *Result) { r.Clients[0].Measured.Failed = -1 },
 		"an SLO with two limits":          func(r *Result) { r.SLOs[0].AtLeast = new(1.0) },
 		"an SLO with no limit":            func(r *Result) { r.SLOs[0].AtMost = nil },
@@ -204,7 +207,7 @@ func TestPageNamesEverything(t *testing.T) {
 	for _, s := range statistics() {
 		names = append(names, s.name)
 	}
-	for _, of := range []any{Result{}, Value{}, ClientResult{}, RepeatPart{}, ServiceResult{}, CrossCheck{}, Verdict{}, Job{}, Counts{}, ErrorCount{}, Audit{}} {
+	for _, of := range []any{Result{}, Value{}, ClientResult{}, RepeatPart{}, ServiceResult{}, CrossCheck{}, Verdict{}, Job{}, Counts{}, ErrorCount{}, OperationCount{}, Audit{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(of)) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			names = append(names, name)
