@@ -34,6 +34,8 @@ func scaleOf(x float64, unit string) scale {
 		return scale{1e-3, " kB/s"}
 	case unit == "B/s":
 		return scale{1e-6, " MB/s"}
+	case strings.HasSuffix(unit, "/s"): // with a word for what is counted
+		return scale{1, " " + unit}
 	case unit != "s":
 		return scale{1, ""}
 	case a < edge*1e-3:

@@ -32,23 +32,26 @@ func Summary(w io.Writer, r Result) error {
 // width is that of a line.
 const width = 100
 
+// lines builds a text.
+type lines struct{ strings.Builder }
+
 // summary builds the text and remembers the signs that its end explains.
 type summary struct {
-	strings.Builder
+	lines
 
 	r     Result
 	signs []string
 }
 
-func (s *summary) printf(format string, args ...any) { fmt.Fprintf(s, format, args...) }
+func (l *lines) printf(format string, args ...any) { fmt.Fprintf(l, format, args...) }
 
 // words writes text in lines of at most width; what follows the first is indented as far.
-func (s *summary) words(indent, text string) {
+func (l *lines) words(indent, text string) {
 	line, next := indent, strings.Repeat(" ", utf8.RuneCountInString(indent))
 	empty := true
 	for word := range strings.FieldsSeq(text) {
 		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
-			s.printf("%s\n", strings.TrimRight(line, " "))
+			l.printf("%s\n", strings.TrimRight(line, " "))
 			line, empty = next, true
 		}
 		if !empty {
@@ -56,7 +59,7 @@ func (s *summary) words(indent, text string) {
 		}
 		line, empty = line+word, false
 	}
-	s.printf("%s\n", strings.TrimRight(line, " "))
+	l.printf("%s\n", strings.TrimRight(line, " "))
 }
 
 // mark is ✓ for good, ✗ for bad and ? for open.
