@@ -13,6 +13,7 @@ func commands(o *OS) []*cobra.Command {
 		newRender(o),
 		newJobs(o),
 		newLogs(o),
+		newReport(o),
 		newPrune(o),
 		newManagerCommand(o),
 		newDrain(o),
