@@ -56,13 +56,17 @@ envtest() {
   step "test on a real kube-apiserver" go test -tags envtest -count=1 -timeout 30m ./test/envtest/...
 }
 
-# e2e, soak and bench find the built programs in $ASSAY_BIN and the stock kubectl in $KUBEBUILDER_ASSETS.
+# e2e, soak and bench find the built programs in $ASSAY_BIN, the stock kubectl in $KUBEBUILDER_ASSETS, and the servers
+# that others wrote in $ASSAY_MINIO and so on.
 built() {
   local tag=$1
   shift
   need_tests "$tag" "./test/$tag/..."
   KUBEBUILDER_ASSETS=$(hack/envtest.sh)
-  export KUBEBUILDER_ASSETS ASSAY_BIN=$PWD/bin
+  ASSAY_MINIO=$(hack/servers.sh minio)
+  ASSAY_LLM_D_SIM=$(hack/servers.sh llm-d-inference-sim)
+  ASSAY_VERSITYGW=$(hack/servers.sh versitygw)
+  export KUBEBUILDER_ASSETS ASSAY_MINIO ASSAY_LLM_D_SIM ASSAY_VERSITYGW ASSAY_BIN=$PWD/bin
   step "compile the tests of tier $tag" "$BASH" "$0" compile -tags "$tag" "./test/$tag/..."
   # -v shows what was measured, in a tier whose tests measure.
   step "test tier $tag" go test -v -tags "$tag" -count=1 "$@" "./test/$tag/..."
