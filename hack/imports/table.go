@@ -31,6 +31,8 @@ var table = []edge{
 		"internal/monitor", "internal/results", "internal/series",
 	}},
 	{"internal/workloads", []string{"internal/load", "internal/rundir", "internal/workloads/*"}}, // the list of workloads
+	{"internal/workloads/s3/memory", nil},                                                        // a store for tests
+	{"internal/workloads/s3/conformance", []string{"internal/load", "internal/load/http1", "internal/rundir", "internal/workloads/s3"}},
 	{"internal/workloads/*", []string{"internal/load", "internal/rundir"}},
 	{"internal/monitor", []string{"internal/rundir", "internal/series"}},
 

@@ -74,7 +74,7 @@ func drives(c *v1alpha1.MinIOEngine, s *rundir.Service) error {
 		if folder = path.Clean(folder); folder == "/" {
 			return v1alpha1.At(fmt.Sprintf("driveFolders[%d]", i), fmt.Errorf("the root of the file system holds no drive: name the mount point of a disk"))
 		}
-		s.Folders = append(s.Folders, folder+"/assay-$(ID)")
+		s.Folders = append(s.Folders, folder+"/$(ID)")
 	}
 	if n := len(s.Folders); n == 2 || n == 3 {
 		field := "drives"

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"assay.bench/internal/rundir"
+	"assay.bench/internal/workloads/s3/memory"
 )
 
 func mixed(t *testing.T, url string) *Workload {
@@ -26,9 +27,9 @@ func mixed(t *testing.T, url string) *Workload {
 
 // Two ranks store what the load needs, each its share, and one removes all of it and nothing else.
 func TestStoreAndRemove(t *testing.T) {
-	s, url := newStore(t)
+	s, url := memory.New(t)
 	w := mixed(t, url)
-	s.objects["/bucket/theirs"], s.objects["/bucket/run/load-2/d/m/1"] = []byte("x"), []byte("y")
+	s.Objects["/bucket/theirs"], s.Objects["/bucket/run/load-2/d/m/1"] = []byte("x"), []byte("y")
 	all, mu, ranks := Calls{}, sync.Mutex{}, sync.WaitGroup{}
 	for rank := range 2 {
 		ranks.Go(func() {
@@ -47,8 +48,8 @@ func TestStoreAndRemove(t *testing.T) {
 	if want := (Calls{callListObjectsV2: 1, callCreateBucket: 1, callPutObject: n + 1}); !cmp.Equal(want, all) {
 		t.Errorf("calls (-want +got):\n%s", cmp.Diff(want, all))
 	}
-	if len(s.objects) != int(n)+3 {
-		t.Errorf("%d objects, want %d", len(s.objects), n+3)
+	if len(s.Objects) != int(n)+3 {
+		t.Errorf("%d objects, want %d", len(s.Objects), n+3)
 	}
 	if out := once(t, w, 90); out.Measured.Succeeded != 90 {
 		t.Errorf("%d of 90 succeeded: %+v", out.Measured.Succeeded, out.Errors)
@@ -60,8 +61,8 @@ func TestStoreAndRemove(t *testing.T) {
 	if want := (Calls{callListObjectsV2: 1, callDeleteObject: n + 1 + 20 - 10}); !cmp.Equal(want, calls) {
 		t.Errorf("calls (-want +got):\n%s", cmp.Diff(want, calls))
 	}
-	if len(s.objects) != 2 {
-		t.Errorf("%d objects are left, want the 2 of others", len(s.objects))
+	if len(s.Objects) != 2 {
+		t.Errorf("%d objects are left, want the 2 of others", len(s.Objects))
 	}
 }
 
@@ -74,27 +75,27 @@ func TestStoreRefuses(t *testing.T) {
 	missing := httptest.NewServer(http.NotFoundHandler())
 	defer missing.Close()
 	for name, c := range map[string]struct {
-		change func(*store) (url string)
+		change func(*memory.Store) (url string)
 		want   string
 	}{
-		"foreign objects":   {func(s *store) string { s.made, s.objects["/bucket/run/load/theirs"] = true, nil; return "" }, "bucket bucket holds run/load/theirs, which is not ours: name another prefix"},
-		"others' bucket":    {func(s *store) string { s.refuse = "AccessDenied"; return "" }, "bucket bucket: ListObjectsV2: HTTP 403 AccessDenied: words: use credentials that may, or another bucket"},
-		"wrong credentials": {func(s *store) string { s.refuse = "SignatureDoesNotMatch"; return "" }, "HTTP 403 SignatureDoesNotMatch"},
-		"a page":            {func(*store) string { return page.URL }, "the endpoint does not speak S3"},
-		"another server":    {func(*store) string { return missing.URL }, "the endpoint does not speak S3"},
+		"foreign objects":   {func(s *memory.Store) string { s.Made, s.Objects["/bucket/run/load/theirs"] = true, nil; return "" }, "bucket bucket holds run/load/theirs, which is not ours: name another prefix"},
+		"others' bucket":    {func(s *memory.Store) string { s.Refuse = "AccessDenied"; return "" }, "bucket bucket: ListObjectsV2: HTTP 403 AccessDenied: words: use credentials that may, or another bucket"},
+		"wrong credentials": {func(s *memory.Store) string { s.Refuse = "SignatureDoesNotMatch"; return "" }, "HTTP 403 SignatureDoesNotMatch"},
+		"a page":            {func(*memory.Store) string { return page.URL }, "the endpoint does not speak S3"},
+		"another server":    {func(*memory.Store) string { return missing.URL }, "the endpoint does not speak S3"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, url := newStore(t)
+			s, url := memory.New(t)
 			if other := c.change(s); other != "" {
 				url = other
 			}
-			before := len(s.objects)
+			before := len(s.Objects)
 			_, err := mixed(t, url).Store(t.Context(), 0, 1)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q in it", err, c.want)
 			}
-			if len(s.objects) != before {
-				t.Errorf("%d objects were stored", len(s.objects)-before)
+			if len(s.Objects) != before {
+				t.Errorf("%d objects were stored", len(s.Objects)-before)
 			}
 		})
 	}
@@ -102,8 +103,8 @@ func TestStoreRefuses(t *testing.T) {
 
 // A rank whose rank 0 never comes ends with the load.
 func TestStoreEndsWithItsContext(t *testing.T) {
-	s, url := newStore(t)
-	s.made = true
+	s, url := memory.New(t)
+	s.Made = true
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := mixed(t, url).Store(ctx, 1, 2); err == nil || !strings.Contains(err.Error(), "rank 0 has not claimed the prefix") {
@@ -113,18 +114,18 @@ func TestStoreEndsWithItsContext(t *testing.T) {
 
 // More objects than one list holds are removed too.
 func TestRemoveGoesThroughAllPages(t *testing.T) {
-	s, url := newStore(t)
+	s, url := memory.New(t)
 	w := mixed(t, url)
 	if _, err := w.Store(t.Context(), 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2500 {
-		s.objects["/bucket/run/load/p/m/"+strings.Repeat("x", i%7)+string(rune('a'+i%26))+time.Duration(i).String()] = nil
+		s.Objects["/bucket/run/load/p/m/"+strings.Repeat("x", i%7)+string(rune('a'+i%26))+time.Duration(i).String()] = nil
 	}
 	if _, err := w.Remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.objects) != 0 {
-		t.Errorf("%d objects are left", len(s.objects))
+	if len(s.Objects) != 0 {
+		t.Errorf("%d objects are left", len(s.Objects))
 	}
 }

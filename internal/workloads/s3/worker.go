@@ -64,7 +64,9 @@ func (w *worker) Do(op *load.Op) {
 	if op.Done == 0 {
 		op.Done = w.workload.options.Clock.Now()
 	}
-	op.Count(firstCall+int(does), op.Done, 1)
+	if out.sent {
+		op.Count(firstCall+int(does), op.Done, 1)
+	}
 	if does == opPut && out.kind == "" {
 		op.Count(bytesWritten, op.Done, obj.size)
 	}
@@ -146,8 +148,10 @@ func (w *worker) pieces(obj object) iter.Seq[[]byte] {
 	}
 }
 
-// outcome is how an attempt ended; the zero kind is a success, of which the first byte of content came at first.
+// outcome is how an attempt ended; the zero kind is a success, of which the first byte of content came at first. sent says
+// that a connection took the head of the request: what went out may have been counted by the server.
 type outcome struct {
+	sent   bool
 	kind   load.Kind
 	code   int
 	sample string
@@ -163,12 +167,17 @@ func (w *worker) exchange(op *load.Op, does operation, obj object) outcome {
 	}
 	keep := false
 	defer func() { c.Finish(keep) }()
-	if err := w.send(does, obj); err != nil {
-		return w.broken(err, load.Reset)
+	var out outcome
+	if err := c.Write(w.message); err != nil {
+		return w.broken(out, err, load.Reset)
+	}
+	out.sent = true
+	if err := w.sendBody(does, obj); err != nil {
+		return w.broken(out, err, load.Reset)
 	}
 	h, err := c.Head()
 	if err != nil {
-		return w.broken(err, load.Reset)
+		return w.broken(out, err, load.Reset)
 	}
 	if does == opHead || h.Status == 204 {
 		h.Chunked = false
@@ -178,17 +187,15 @@ func (w *worker) exchange(op *load.Op, does operation, obj object) outcome {
 		body = http1.NewBody(&c.Stream, http1.Head{Status: h.Status})
 	}
 	w.op = op
-	out, err := w.answer(does, obj, h, &body)
+	out, err = w.answer(does, obj, h, &body)
+	out.sent = true
 	op.Done = c.At
 	keep = err == nil && !h.Close && body.Over() && len(c.Unread()) == 0
 	return out
 }
 
-// send sends the head, and the body of a write.
-func (w *worker) send(does operation, obj object) error {
-	if err := w.connection.Write(w.message); err != nil {
-		return err
-	}
+// sendBody sends what the message does not hold of the body of a write.
+func (w *worker) sendBody(does operation, obj object) error {
 	if does != opPut || obj.size <= together {
 		return nil
 	}
@@ -262,7 +269,7 @@ func (w *worker) get(obj object, h http1.Head, body *http1.Body) (outcome, error
 	case errors.As(err, &differs):
 		return outcome{kind: load.Corrupt, sample: differs.Error()}, err
 	case err != nil:
-		return w.broken(err, load.Truncated), err
+		return w.broken(out, err, load.Truncated), err
 	case size < obj.size:
 		return outcome{kind: load.Short, sample: fmt.Sprintf("%d bytes of %d", size, obj.size)}, nil
 	}
@@ -327,10 +334,12 @@ func (w *worker) arrived(n int, first *int64) {
 }
 
 // broken is the outcome of an error of the connection.
-func (w *worker) broken(err error, ended load.Kind) outcome {
-	kind, words := w.connection.Failure(err, ended)
-	if words != "" {
-		return outcome{kind: kind, sample: words}
+func (w *worker) broken(out outcome, err error, ended load.Kind) outcome {
+	var words string
+	if out.kind, words = w.connection.Failure(err, ended); words != "" {
+		out.sample = words
+	} else {
+		out.err = err
 	}
-	return outcome{kind: kind, err: err}
+	return out
 }

@@ -14,6 +14,7 @@ import (
 	"assay.bench/internal/load"
 	"assay.bench/internal/load/http1"
 	"assay.bench/internal/rundir"
+	"assay.bench/internal/workloads/s3/memory"
 )
 
 var phases = []load.Phase{load.Warmup, load.Measure, load.Cooldown}
@@ -60,15 +61,15 @@ func TestMix(t *testing.T) {
 	for _, payload := range []string{rundir.PayloadUnsigned, rundir.PayloadSHA256, rundir.PayloadCRC32C} {
 		for _, discard := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, discard %t", payload, discard), func(t *testing.T) {
-				s, url := newStore(t)
+				s, url := memory.New(t)
 				o := options(url, rundir.S3Mix{Put: 3, Get: 4, Head: 2, Delete: 1}, sizes)
 				o.Plan.Payload, o.Plan.Discard = payload, discard
 				w, err := New(o)
 				if err != nil {
 					t.Fatal(err)
 				}
-				s.fill(w)
-				stored := len(s.objects)
+				fill(s, w)
+				stored := len(s.Objects)
 				out := once(t, w, 200)
 				if out.Measured.Succeeded != 200 || len(out.Errors) > 0 {
 					t.Fatalf("%d of 200 succeeded: %+v", out.Measured.Succeeded, out.Errors)
@@ -78,21 +79,21 @@ func TestMix(t *testing.T) {
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
-				if len(s.objects) != stored+60-20 {
-					t.Errorf("the store holds %d objects, want %d", len(s.objects), stored+60-20)
+				if len(s.Objects) != stored+60-20 {
+					t.Errorf("the store holds %d objects, want %d", len(s.Objects), stored+60-20)
 				}
-				s.checkWritten(t, w)
+				checkWritten(s, t, w)
 			})
 		}
 	}
 }
 
 // checkWritten checks what the load wrote against its identity.
-func (s *store) checkWritten(t *testing.T, w *Workload) {
+func checkWritten(s *memory.Store, t *testing.T, w *Workload) {
 	t.Helper()
 	for n := range uint64(60) {
 		obj := w.offer.object(written, load.Measure, n)
-		content, found := s.objects[string(obj.appendKey(append([]byte(nil), w.root...)))]
+		content, found := s.Objects[string(obj.appendKey(append([]byte(nil), w.root...)))]
 		if !found {
 			continue // deleted
 		}
@@ -117,7 +118,7 @@ func TestFaults(t *testing.T) {
 	}
 	answer := func(change func([]byte) []byte) func(http.ResponseWriter, *http.Request, []byte) bool {
 		return func(w http.ResponseWriter, _ *http.Request, content []byte) bool {
-			give(w, change(append([]byte(nil), content...)))
+			memory.Give(w, change(append([]byte(nil), content...)))
 			return true
 		}
 	}
@@ -150,13 +151,13 @@ func TestFaults(t *testing.T) {
 		"foreign, as long": {get, answer(func(b []byte) []byte { return []byte(strings.Repeat("x", size)) }), load.Corrupt, 0, "CRC32C"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, url := newStore(t)
+			s, url := memory.New(t)
 			w, err := New(options(url, c.mix, fixed(size)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.fill(w)
-			s.spoil = c.spoil
+			fill(s, w)
+			s.Spoil = c.spoil
 			out := once(t, w, 5)
 			if out.Measured.Failed != 5 || len(out.Errors) != 1 {
 				t.Fatalf("%d of 5 failed: %+v", out.Measured.Failed, out.Errors)
@@ -171,14 +172,14 @@ func TestFaults(t *testing.T) {
 
 // One fault in a hundred is counted as that.
 func TestFaultsAreCounted(t *testing.T) {
-	s, url := newStore(t)
+	s, url := memory.New(t)
 	w, err := New(options(url, rundir.S3Mix{Get: 1}, fixed(10_000)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.fill(w)
+	fill(s, w)
 	n := 0
-	s.spoil = func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+	s.Spoil = func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
 		if n++; n%100 == 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return true
@@ -189,8 +190,8 @@ func TestFaultsAreCounted(t *testing.T) {
 	if out.Measured.Succeeded != 990 || len(out.Errors) != 1 || out.Errors[0].Count != 10 || out.Errors[0].Code != 503 {
 		t.Errorf("%d succeeded, errors %+v; want 990 and 10", out.Measured.Succeeded, out.Errors)
 	}
-	if len(s.seen) != 1000 {
-		t.Errorf("the server saw %d requests, want 1000: each attempt is one", len(s.seen))
+	if len(s.Seen) != 1000 {
+		t.Errorf("the server saw %d requests, want 1000: each attempt is one", len(s.Seen))
 	}
 }
 
@@ -219,6 +220,19 @@ func TestNewRefuses(t *testing.T) {
 		change(&o)
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+}
+
+// fill stores the data set and the victims of an offer.
+func fill(s *memory.Store, w *Workload) {
+	c := newContent(w.options.Seed)
+	for _, phase := range phases {
+		for _, set := range []set{dataSet, victims} {
+			for n := range w.offer.stored(set, phase) {
+				obj := w.offer.object(set, phase, n)
+				s.Objects[string(obj.appendKey(append([]byte(nil), w.root...)))] = whole(c, obj.identity, obj.size)
+			}
 		}
 	}
 }
