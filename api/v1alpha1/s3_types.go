@@ -5,7 +5,7 @@ package v1alpha1
 // It touches only objects below a prefix of its own, and makes the bucket where there is none. The objects to be read are
 // stored before the measurement.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.mix) || !has(self.mix.delete) || self.mix.delete <= (has(self.mix.put) ? self.mix.put : 0)",message="there is never more to delete than was written: delete is at most put",fieldPath=".mix.delete"
+// +kubebuilder:validation:XValidation:rule="!has(self.mix) || !has(self.mix.delete) || self.mix.delete <= (has(self.mix.put) ? self.mix.put : 0)",message="delete is at most put, for there is never more to delete than was written",fieldPath=".mix.delete"
 type S3Workload struct {
 	// bucket to use; it is made where it does not exist, and never removed.
 	// +optional

@@ -90,11 +90,11 @@ const reserved = "the run has files of the names secrets and claim; take another
 
 var ruleCases = []ruleCase{
 	{
-		reason: "two engines are ambiguous", message: "name exactly one engine of command, llmsim",
+		reason: "two engines are ambiguous", message: "name exactly one engine of command, llmsim, minio, vllm",
 		in: inService, pass: `{command: null, llmsim: {}}`, fail: `{llmsim: {}}`,
 	},
 	{
-		reason: "no engine runs nothing", message: "name exactly one engine of command, llmsim",
+		reason: "no engine runs nothing", message: "name exactly one engine of command, llmsim, minio, vllm",
 		in: inService, pass: `{}`, fail: `{command: null}`,
 	},
 	{
@@ -152,8 +152,44 @@ var ruleCases = []ruleCase{
 		pass: `{command: {argv: [a], ports: [{name: http}], probes: [{tcp: {}}]}}`, fail: `{command: {argv: [a], probes: [{tcp: {}}]}}`,
 	},
 	{
-		reason: "one workload a client", message: "name exactly one workload of inference",
+		reason: "one workload a client", message: "name exactly one workload of inference, s3",
 		in: inClient, pass: `{}`, fail: `{inference: null}`,
+	},
+	{
+		reason: "the two speak different protocols", message: "name exactly one workload of inference, s3",
+		in: inClient, pass: `{inference: null, s3: {size: {fixed: 1Mi}}}`, fail: `{s3: {size: {fixed: 1Mi}}}`,
+	},
+	{
+		reason: "a delete follows a write", message: "delete is at most put, for there is never more to delete than was written", field: ".s3.mix.delete",
+		in:   inClient,
+		pass: `{inference: null, s3: {size: {fixed: 1Mi}, mix: {put: 2, delete: 2}}}`,
+		fail: `{inference: null, s3: {size: {fixed: 1Mi}, mix: {get: 2, delete: 2}}}`,
+	},
+	{
+		reason: "a mix of nothing", message: "name at least one of put, get, head, delete with a weight above 0", field: ".s3.mix",
+		in:   inClient,
+		pass: `{inference: null, s3: {size: {fixed: 1Mi}, mix: {head: 1}}}`, fail: `{inference: null, s3: {size: {fixed: 1Mi}, mix: {put: 0}}}`,
+	},
+	{
+		reason: "one distribution a size", message: "name exactly one of fixed, uniform, logNormal", field: ".s3.size",
+		in:   inClient,
+		pass: `{inference: null, s3: {size: {logNormal: {median: 1Mi, sigma: "1", min: 1k, max: 1Gi}}}}`,
+		fail: `{inference: null, s3: {size: {fixed: 1k, uniform: {min: 1k, max: 2k}}}}`,
+	},
+	{
+		reason: "drives lie either in the run or where they are told to", message: "name drives, or the folders that they lie in, not both", field: ".minio.driveFolders",
+		in:   inService,
+		pass: `{command: null, minio: {driveFolders: [/mnt/a]}}`, fail: `{command: null, minio: {drives: 4, driveFolders: [/mnt/a]}}`,
+	},
+	{
+		reason: "MinIO has one port of its own", message: "a target names a port that the service does not have", field: ".metrics.targets",
+		in:   inService,
+		pass: `{command: null, minio: {}, metrics: {targets: [{name: a, portName: http}]}}`,
+		fail: `{command: null, minio: {}, metrics: {targets: [{name: a, portName: console}]}}`,
+	},
+	{
+		reason: "one engine a service", message: "name exactly one engine of command, llmsim, minio, vllm",
+		in: inService, pass: `{command: null, vllm: {model: m}}`, fail: `{vllm: {model: m}}`,
 	},
 	{
 		reason: "one pace a client", message: "name exactly one pace of closedLoop, openLoop",
@@ -230,6 +266,19 @@ var ruleCases = []ruleCase{
 		in:      spec("Benchmark", baseBenchmark),
 		pass:    `{slos: [{client: c, metric: ttft, statistic: p99.9, atMost: 1s}]}`,
 		fail:    `{slos: [{client: c, metric: ttft, atMost: 1s}]}`,
+	},
+	{
+		reason: "so is the time of an operation", field: ".slos[0].statistic",
+		message: "a latency has the statistics p50, p90, p95, p99, p99.9, mean and max",
+		in:      spec("Benchmark", baseBenchmark),
+		pass:    `{slos: [{client: c, metric: get_ttfb, statistic: p99, atMost: 1s}]}`,
+		fail:    `{slos: [{client: c, metric: put, atMost: 1s}]}`,
+	},
+	{
+		reason: "bytes per second are one number", message: "a throughput or a ratio has the statistic value", field: ".slos[0].statistic",
+		in:   spec("Benchmark", baseBenchmark),
+		pass: `{slos: [{client: c, metric: read_throughput, atLeast: "1000000"}]}`,
+		fail: `{slos: [{client: c, metric: write_throughput, statistic: p50, atLeast: "10"}]}`,
 	},
 	{
 		reason: "a throughput is one number", message: "a throughput or a ratio has the statistic value", field: ".slos[0].statistic",
