@@ -55,26 +55,35 @@ func resultValue(client string, v results.Value) v1alpha1.ResultValue {
 
 // primary is the first SLO's number with its interval, or the first client's throughput.
 func primary(r results.Result) string {
-	n, client := results.Headline{Metric: "output_token_throughput", Statistic: "value"}, ""
-	if len(r.Clients) > 0 {
-		client = r.Clients[0].Name
-	}
-	if len(r.SLOs) > 0 {
-		client, n = r.SLOs[0].Client, results.Headline{Metric: r.SLOs[0].Metric, Statistic: r.SLOs[0].Statistic}
-	}
-	v := find(r, client, n)
+	v := first(r)
 	if v == nil || v.Value == nil {
 		return ""
 	}
-	name := n.Statistic + "(" + n.Metric + ") "
-	if n.Statistic == "value" {
-		name = n.Metric + " "
+	name := v.Statistic + "(" + v.Metric + ") "
+	if v.Statistic == "value" {
+		name = v.Metric + " "
 	}
 	out := name + v.Number()
 	if v.Low != nil && v.High != nil {
 		out += fmt.Sprintf(" [%s, %s]", results.Quantity(*v.Low, v.Unit), results.Quantity(*v.High, v.Unit))
 	}
 	return reconcile.Clip(out, 64)
+}
+
+// first is the first SLO's number, or the first throughput of the first client that is not 0.
+func first(r results.Result) *results.Value {
+	switch {
+	case len(r.SLOs) > 0:
+		return find(r, r.SLOs[0].Client, results.Headline{Metric: r.SLOs[0].Metric, Statistic: r.SLOs[0].Statistic})
+	case len(r.Clients) == 0:
+		return nil
+	}
+	for _, rate := range results.Rates() {
+		if v := find(r, r.Clients[0].Name, results.Headline{Metric: rate, Statistic: "value"}); v != nil && v.Value != nil && *v.Value > 0 {
+			return v
+		}
+	}
+	return nil
 }
 
 // objectivesMet is how many SLOs hold, such as 4/5; "" without SLOs.

@@ -75,7 +75,11 @@ func (s *summary) latencies(c ClientResult) {
 			values, intervals = append(values, number), append(intervals, interval)
 		}
 		if some {
-			s.sign(metric)
+			if metric == "e2e" && c.Workload == objectStore {
+				s.sign(objectStore)
+			} else {
+				s.sign(metric)
+			}
 			t.add(values...)
 			if strings.Join(intervals, "") != "" {
 				t.add(intervals...)
@@ -129,6 +133,8 @@ func explained() [][2]string {
 		{"none", "none: so many requests failed that the number would fall among them."},
 		{"ttft", "ttft: time to first token."},
 		{"e2e", "e2e: time to the last token."},
+		{objectStore, "e2e: time to the end of a request."},
+		{"get_ttfb", "get_ttfb: time to the first byte of an object."},
 		{"tpot", "tpot: mean time per output token after the first."},
 		{"itl_token", "itl_token: gap between two tokens."},
 		{"_ok", "_ok: only requests that succeeded; never judge a server by it."},
