@@ -101,6 +101,37 @@ func eachThread(t testing.TB, pid int, do func(tid int) error) {
 	}
 }
 
+// KeepAwake keeps the cores from going to sleep until the test ends, with loops that yield to everything else at once. The
+// host of a virtual machine takes a core that sleeps away, and gives it back late: milliseconds in which a client cannot
+// send. Where the system does not let us, it says so and does nothing.
+func KeepAwake(t testing.TB) {
+	t.Helper()
+	group := filepath.Join("/sys/fs/cgroup/cpu", "assay-awake-"+strconv.Itoa(os.Getpid()))
+	err := os.Mkdir(group, 0o700)
+	if err == nil {
+		t.Cleanup(func() {
+			Until(t, "the loops are gone", func() bool { return os.Remove(group) == nil })
+		})
+		err = os.WriteFile(filepath.Join(group, "cpu.idle"), []byte("1"), 0)
+	}
+	if err != nil {
+		t.Logf("the cores may sleep: %v", err)
+		return
+	}
+	for _, core := range Cores(t) {
+		loop := exec.Command("sh", "-c", `echo $$ >"$0/tasks" && while :; do :; done`, group)
+		loop.Env = []string{"PATH=" + os.Getenv("PATH")}
+		StartedOn(t, []int{core}, func() { err = loop.Start() })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = loop.Process.Kill()
+			_ = loop.Wait() // it ends by the signal
+		})
+	}
+}
+
 // KeepBusy starts processes that do nothing but use a core each, on the cores given, until the test ends.
 func KeepBusy(t testing.TB, processes int, on []int) {
 	t.Helper()
