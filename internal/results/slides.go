@@ -273,8 +273,8 @@ func (c *column) latency(row, statistic string) string {
 	return strings.Join(out, " / ")
 }
 
-// statistic is one number of a latency. Where there is none, a note says why, and what those requests took that
-// succeeded.
+// statistic is one number of a latency. Where there is none, a note says why, and what those requests took that succeeded.
+// A single failure leaves no mean: it is then that of the requests that succeeded, and marked.
 func (c *column) statistic(metric, statistic, what string) string {
 	v := Find(c.Values, metric, statistic)
 	out := c.number(v)
@@ -284,6 +284,9 @@ func (c *column) statistic(metric, statistic, what string) string {
 	why := fmt.Sprintf("%s: no %s: %s", c.head, what, cmp.Or(v.Note, "the result does not say why"))
 	if ok := Find(c.Values, metric+"_ok", statistic); ok != nil && ok.Value != nil {
 		why += "; over those that succeeded it is " + ok.Number()
+		if statistic == "mean" {
+			out = ok.Number() + " (ok)"
+		}
 	}
 	c.missing = append(c.missing, why)
 	return out
