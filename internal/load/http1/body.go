@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 )
 
 // Body hands out the bytes of an answer's body as they arrive, without the framing.
@@ -150,29 +151,71 @@ func unexpected(err error) error {
 	return err
 }
 
-// Over says that the whole body was handed out.
+// Over says that nothing more of the body will come from the connection.
 func (b *Body) Over() bool { return b.state == over }
 
 // Read reads the next bytes of the body into p, past the buffer of the connection where that is empty: for bodies that
 // are large. The error is that of Next.
 func (b *Body) Read(p []byte) (int, error) {
-	if b.chunked || b.state != inData || b.left < 0 || len(b.in.Unread()) > 0 {
+	if !b.direct() {
 		return b.copy(p)
 	}
-	n, err := b.in.read(b.in.conn.Read, p[:min(int64(len(p)), b.left)])
-	return n, b.took(n, err)
+	return b.take(p, keep)
 }
 
 // Discard drops the next bytes of the body, without a copy where the kernel can. It returns how many. The error is that of
 // Next.
 func (b *Body) Discard() (int, error) {
-	d := b.in.discard
-	if d == nil || b.chunked || b.state != inData || b.left < 0 || len(b.in.Unread()) > 0 {
+	if n := len(b.rest); n > 0 {
+		b.rest = nil
+		return n, nil
+	}
+	if b.in.socket == nil || !b.direct() {
 		piece, err := b.Next()
 		return len(piece), err
 	}
-	n, err := b.in.read(func([]byte) (int, error) { return d.drop(b.left) }, nil)
-	return n, b.took(n, err)
+	if b.in.dropped == nil {
+		b.in.dropped = make([]byte, together)
+	}
+	return b.take(b.in.dropped, drop)
+}
+
+// direct says that what the connection gives next is what the body goes on with, and for as long as left says.
+func (b *Body) direct() bool {
+	return !b.chunked && b.state == inData && b.left >= 0 && len(b.in.Unread()) == 0 && len(b.rest) == 0
+}
+
+const (
+	// together is how much of a large body is waited for at once, and dropped at once.
+	together = 1 << 20
+	// least is how much less is not worth to be waited for at once.
+	least = 64 << 10
+)
+
+// mark is how many bytes have to be there before a wait for content ends. A server that sends a large body in small pieces
+// would otherwise wake the client for each, which costs more than to take them: of 2.4 ms for 8 MiB from a MinIO, 0.9 ms
+// are left. The first content is not kept waiting, since its instant is a latency. Nor is the last: it is never more than
+// half of what is left, so that there is little to do after the last byte came.
+func (b *Body) mark() int {
+	if n := min(together, 1<<bits.Len64(uint64(b.left))>>2); n >= least && b.in.Limits.last != 0 {
+		return n
+	}
+	return 1
+}
+
+// take reads past the buffer.
+func (b *Body) take(p []byte, how int) (int, error) {
+	if b.in.socket != nil {
+		b.in.socket.await(b.mark())
+	}
+	n, err := b.in.read(p[:min(int64(len(p)), b.left)], how)
+	if err != nil {
+		return n, unexpected(err)
+	}
+	if b.left -= int64(n); b.left == 0 {
+		b.state = over
+	}
+	return n, nil
 }
 
 // copy is Read by way of Next.
@@ -186,15 +229,4 @@ func (b *Body) copy(p []byte) (int, error) {
 	n := copy(p, b.rest)
 	b.rest = b.rest[n:]
 	return n, nil
-}
-
-// took counts what was read directly.
-func (b *Body) took(n int, err error) error {
-	if err != nil {
-		return unexpected(err)
-	}
-	if b.left -= int64(n); b.left == 0 {
-		b.state = over
-	}
-	return nil
 }

@@ -9,10 +9,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"assay.bench/internal/load"
 )
@@ -70,7 +67,7 @@ type Connection struct {
 
 	mu   sync.Mutex
 	open net.Conn // what is read and written; nil for none
-	raw  net.Conn // open, or the TCP connection below TLS
+	raw  *socket  // of open, or of the connection below TLS; nil where it has none
 	used int64    // the last instant at which it was in use
 }
 
@@ -96,11 +93,7 @@ func (c *Connection) interrupt() {
 
 // usable says that the connection can take a request at the instant now.
 func (c *Connection) usable(now int64) bool {
-	if c.open == nil || now-c.used >= int64(c.options.Idle) {
-		return false
-	}
-	// The deadline of the last request may have passed; quiet would take that for a fault.
-	return c.open.SetDeadline(time.Time{}) == nil && quiet(c.raw)
+	return c.open != nil && now-c.used < int64(c.options.Idle) && (c.raw == nil || c.raw.quiet())
 }
 
 // Open makes ready for an exchange with the given limits; it dials only without a usable connection. DialKind tells
@@ -137,17 +130,23 @@ func (c *Connection) dial(now, due int64) error {
 		}
 		conn = secured
 	}
-	c.discard = newDiscarder(conn)
 	c.mu.Lock()
-	c.open, c.raw = conn, raw
+	c.open, c.raw = conn, newSocket(raw)
 	c.mu.Unlock()
+	c.socket = c.raw.direct(conn)
 	return nil
 }
 
 // Write sends a part of the request. A server that refuses a request may answer before it has read all of it, and close:
 // then there is no error, and the answer counts.
 func (c *Connection) Write(b []byte) error {
-	if _, err := c.conn.Write(b); err != nil && c.Fill() != nil {
+	var err error
+	if c.socket != nil {
+		err = c.socket.write(b)
+	} else {
+		_, err = c.conn.Write(b)
+	}
+	if err != nil && c.Fill() != nil {
 		return err
 	}
 	return nil
@@ -192,27 +191,6 @@ func (c *Connection) Close() {
 func (c *Connection) End() {
 	c.release()
 	c.Close()
-}
-
-// quiet says that the peer neither closed an idle connection nor sent anything on it. A connection without a descriptor
-// counts as quiet.
-func quiet(conn net.Conn) bool {
-	sys, isSys := conn.(syscall.Conn)
-	if !isSys {
-		return true
-	}
-	raw, err := sys.SyscallConn()
-	if err != nil {
-		return false
-	}
-	calm := false
-	err = raw.Read(func(fd uintptr) bool {
-		var one [1]byte
-		_, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		calm = errors.Is(err, unix.EAGAIN)
-		return true
-	})
-	return err == nil && calm
 }
 
 // DialKind is the kind of an error of Open.

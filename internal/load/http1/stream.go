@@ -19,16 +19,19 @@ type Stream struct {
 	// Limits of the attempt under way; Start sets them.
 	Limits Limits
 
-	discard *discarder      // nil where there is none
-	ctx     context.Context //nolint:containedctx // the run's, which outlives every request
-	conn    net.Conn
-	clock   load.Clock
+	ctx    context.Context //nolint:containedctx // the run's, which outlives every request
+	conn   net.Conn
+	socket *socket // of conn; nil where it cannot be read directly
+	clock  load.Clock
 	// armed is the instant to which the connection's deadline is set. It is moved only when it has to come earlier, or
 	// when it fired too early: that saves a change of a timer for each read.
 	armed int64
 
-	buf  []byte
-	r, w int
+	buf   []byte
+	r, w  int
+	media []byte // of the last head
+	// dropped says how much is dropped at once. It is never touched, so it costs no memory.
+	dropped []byte
 }
 
 const (
@@ -82,15 +85,18 @@ func (s *Stream) Fill() error {
 	if err := s.room(); err != nil {
 		return err
 	}
-	n, err := s.read(s.conn.Read, s.buf[s.w:])
+	if s.socket != nil {
+		s.socket.await(1)
+	}
+	n, err := s.read(s.buf[s.w:], keep)
 	s.w += n
 	return err
 }
 
-// read reads once, with whatever reads.
-func (s *Stream) read(from func([]byte) (int, error), p []byte) (int, error) {
+// read reads once, with keep or, where there is a socket, drop.
+func (s *Stream) read(p []byte, how int) (int, error) {
 	for {
-		n, err := from(p)
+		n, err := s.receive(p, how)
 		s.At = s.clock.Now()
 		if n > 0 {
 			return n, nil
@@ -101,12 +107,25 @@ func (s *Stream) read(from func([]byte) (int, error), p []byte) (int, error) {
 			return 0, context.Cause(s.ctx)
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return 0, err
-		case s.Limits.Due() <= s.At:
+		case s.Limits.Due() > s.At:
+			s.arm()
+		case s.socket == nil || s.socket.mark == 1 || s.Limits.Kind() != load.TimeoutIdle:
 			return 0, TimeoutError{s.Limits.Kind()}
 		default:
-			s.arm()
+			// Less came than was waited for, but no silence: the limit begins anew.
+			if n := s.socket.readNow(p, how); n > 0 {
+				return n, nil
+			}
+			return 0, TimeoutError{load.TimeoutIdle}
 		}
 	}
+}
+
+func (s *Stream) receive(p []byte, how int) (int, error) {
+	if s.socket != nil {
+		return s.socket.read(p, how)
+	}
+	return s.conn.Read(p)
 }
 
 // room makes room for a read.
@@ -144,7 +163,7 @@ func (s *Stream) line() ([]byte, error) {
 	}
 }
 
-// Head takes the head of the answer; interim answers (1xx) are passed over.
+// Head takes the head of the answer, which holds until the next; interim answers (1xx) are passed over.
 func (s *Stream) Head() (Head, error) {
 	for {
 		h, n, err := parseHead(s.Unread())
@@ -152,7 +171,8 @@ func (s *Stream) Head() (Head, error) {
 			return h, err
 		}
 		if n > 0 {
-			h.MediaType = bytes.Clone(h.MediaType)
+			s.media = append(s.media[:0], h.MediaType...)
+			h.MediaType = s.media
 			s.take(n)
 			if h.Status >= 200 {
 				return h, nil
