@@ -26,8 +26,12 @@ type worker struct {
 	signer     *signer
 	content    *content
 	order      order
-	op         *load.Op // under way
 	digest     hash.Hash
+
+	// Of the request under way; first is when the first byte of content came, 0 before that.
+	op    *load.Op
+	body  http1.Body
+	first int64
 
 	message  []byte
 	path     []byte
@@ -77,17 +81,17 @@ func (w *worker) Do(op *load.Op) {
 		op.Fail(out.kind, out.code, out.sample)
 	default:
 		op.End = w.connection.At
-		w.observe(op, does, out.first)
+		w.observe(op, does)
 	}
 }
 
-func (w *worker) observe(op *load.Op, does operation, first int64) {
+func (w *worker) observe(op *load.Op, does operation) {
 	switch does {
 	case opPut:
 		op.SinceScheduled(putTime, op.End)
 	case opGet:
 		op.SinceScheduled(getTime, op.End)
-		op.SinceScheduled(getTTFB, first)
+		op.SinceScheduled(getTTFB, w.first)
 	case opHead:
 		op.SinceScheduled(headTime, op.End)
 	case opDelete:
@@ -148,15 +152,14 @@ func (w *worker) pieces(obj object) iter.Seq[[]byte] {
 	}
 }
 
-// outcome is how an attempt ended; the zero kind is a success, of which the first byte of content came at first. sent says
-// that a connection took the head of the request: what went out may have been counted by the server.
+// outcome is how an attempt ended; the zero kind is a success. sent says that a connection took the head of the request:
+// what went out may have been counted by the server.
 type outcome struct {
 	sent   bool
 	kind   load.Kind
 	code   int
 	sample string
 	err    error
-	first  int64
 }
 
 // exchange sends the request and reads the answer.
@@ -182,15 +185,14 @@ func (w *worker) exchange(op *load.Op, does operation, obj object) outcome {
 	if does == opHead || h.Status == 204 {
 		h.Chunked = false
 	}
-	body := http1.NewBody(&c.Stream, h)
+	w.op, w.first, w.body = op, 0, http1.NewBody(&c.Stream, h)
 	if does == opHead {
-		body = http1.NewBody(&c.Stream, http1.Head{Status: h.Status})
+		w.body = http1.NewBody(&c.Stream, http1.Head{Status: h.Status})
 	}
-	w.op = op
-	out, err = w.answer(does, obj, h, &body)
+	out, err = w.answer(does, obj, h)
 	out.sent = true
 	op.Done = c.At
-	keep = err == nil && !h.Close && body.Over() && len(c.Unread()) == 0
+	keep = err == nil && !h.Close && w.body.Over() && len(c.Unread()) == 0
 	return out
 }
 
@@ -208,24 +210,24 @@ func (w *worker) sendBody(does operation, obj object) error {
 }
 
 // answer takes in the answer to a request.
-func (w *worker) answer(does operation, obj object, h http1.Head, body *http1.Body) (outcome, error) {
+func (w *worker) answer(does operation, obj object, h http1.Head) (outcome, error) {
 	switch {
 	case h.Status >= 500:
-		return w.refusal(outcome{kind: load.HTTP5xx, code: h.Status}, body)
+		return w.refusal(outcome{kind: load.HTTP5xx, code: h.Status})
 	case h.Status != 200 && (h.Status != 204 || does != opDelete):
-		return w.refusal(outcome{kind: load.HTTP4xx, code: h.Status}, body)
+		return w.refusal(outcome{kind: load.HTTP4xx, code: h.Status})
 	case does == opHead && h.Length != obj.size:
 		return outcome{kind: load.Corrupt, sample: fmt.Sprintf("Content-Length %d of an object of %d bytes", h.Length, obj.size)}, nil
 	case does == opGet:
-		return w.get(obj, h, body)
+		return w.get(obj, h)
 	}
-	return outcome{}, w.rest(body)
+	return outcome{}, w.rest()
 }
 
 // rest reads a short body that nobody needs.
-func (w *worker) rest(body *http1.Body) error {
+func (w *worker) rest() error {
 	for {
-		if _, err := body.Next(); errors.Is(err, io.EOF) {
+		if _, err := w.body.Next(); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
@@ -234,10 +236,10 @@ func (w *worker) rest(body *http1.Body) error {
 }
 
 // refusal reads the body of an error and keeps its beginning: an XML document that names the code.
-func (w *worker) refusal(out outcome, body *http1.Body) (outcome, error) {
+func (w *worker) refusal(out outcome) (outcome, error) {
 	const longest = 64 << 10
 	for read := 0; read < longest; {
-		piece, err := body.Next()
+		piece, err := w.body.Next()
 		out.sample += string(piece[:min(len(piece), sampleBytes-len(out.sample))])
 		read += len(piece)
 		switch {
@@ -251,38 +253,37 @@ func (w *worker) refusal(out outcome, body *http1.Body) (outcome, error) {
 }
 
 // get reads an object.
-func (w *worker) get(obj object, h http1.Head, body *http1.Body) (outcome, error) {
+func (w *worker) get(obj object, h http1.Head) (outcome, error) {
 	if h.Length >= 0 && h.Length != obj.size {
 		return outcome{kind: load.Corrupt, sample: fmt.Sprintf("Content-Length %d of an object of %d bytes", h.Length, obj.size)}, errGivenUp
 	}
-	out := outcome{}
-	if body.Buffered() || obj.size == 0 {
-		out.first = w.connection.At
+	if w.body.Buffered() || obj.size == 0 {
+		w.first = w.connection.At
 	}
 	read := w.check
 	if w.workload.options.Plan.Discard {
 		read = w.discard
 	}
-	size, err := read(obj, body, &out.first)
-	var differs *corruption
-	switch {
-	case errors.As(err, &differs):
+	size, err := read(obj)
+	if differs, is := errors.AsType[*corruption](err); is {
 		return outcome{kind: load.Corrupt, sample: differs.Error()}, err
+	}
+	switch {
 	case err != nil:
-		return w.broken(out, err, load.Truncated), err
+		return w.broken(outcome{}, err, load.Truncated), err
 	case size < obj.size:
 		return outcome{kind: load.Short, sample: fmt.Sprintf("%d bytes of %d", size, obj.size)}, nil
 	}
-	return out, nil
+	return outcome{}, nil
 }
 
 // errGivenUp says that the rest of an answer is not read, so that the connection cannot be used again.
 var errGivenUp = errors.New("the rest of the answer is not wanted")
 
 // discard drops the body and returns its length.
-func (w *worker) discard(_ object, body *http1.Body, first *int64) (int64, error) {
+func (w *worker) discard(object) (int64, error) {
 	for size := int64(0); ; {
-		n, err := body.Discard()
+		n, err := w.body.Discard()
 		if errors.Is(err, io.EOF) {
 			return size, nil
 		}
@@ -290,19 +291,19 @@ func (w *worker) discard(_ object, body *http1.Body, first *int64) (int64, error
 			return size, err
 		}
 		size += int64(n)
-		w.arrived(n, first)
+		w.arrived(n)
 	}
 }
 
 // check compares the body with what was stored and returns its length.
-func (w *worker) check(obj object, body *http1.Body, first *int64) (int64, error) {
+func (w *worker) check(obj object) (int64, error) {
 	if w.buffer == nil {
 		w.buffer = make([]byte, readBytes)
 	}
 	c := checker{identity: obj.identity, size: obj.size}
 	kept := 0 // bytes of a block whose rest has not arrived
 	for {
-		n, err := body.Read(w.buffer[kept:])
+		n, err := w.body.Read(w.buffer[kept:])
 		switch {
 		case errors.Is(err, io.EOF) && kept > 0 && c.offset == c.size:
 			return c.size, &corruption{c.offset, "the answer is longer than the object"}
@@ -311,7 +312,7 @@ func (w *worker) check(obj object, body *http1.Body, first *int64) (int64, error
 		case err != nil:
 			return c.offset, err
 		}
-		w.arrived(n, first)
+		w.arrived(n)
 		have := w.buffer[:kept+n]
 		taken, err := c.next(have)
 		if err != nil {
@@ -325,10 +326,10 @@ func (w *worker) check(obj object, body *http1.Body, first *int64) (int64, error
 }
 
 // arrived notes that n bytes of content came.
-func (w *worker) arrived(n int, first *int64) {
+func (w *worker) arrived(n int) {
 	w.op.Count(bytesRead, w.connection.At, int64(n))
-	if *first == 0 {
-		*first = w.connection.At
+	if w.first == 0 {
+		w.first = w.connection.At
 	}
 	w.connection.Content()
 }
