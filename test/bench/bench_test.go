@@ -9,20 +9,26 @@ import (
 	"time"
 )
 
-// TestMain is also the two programs that the open loop is measured with: both have to be processes of their own.
+// TestMain is also the programs that others are measured with, and those that are measured in a process of their own.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == nullServerArg {
-		fmt.Fprintln(os.Stderr, nullServer(os.Args[2]))
+	if len(os.Args) < 2 {
+		os.Exit(m.Run())
+	}
+	var err error
+	switch arg := os.Args[len(os.Args)-1]; os.Args[1] {
+	case nullServerArg:
+		err = nullServer(arg)
+	case bareTimerArg:
+		err = bareTimer(arg)
+	case s3ClientArg:
+		err = s3Client(os.Stdin, os.Stdout)
+	default:
+		os.Exit(m.Run())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	if len(os.Args) == 3 && os.Args[1] == bareTimerArg {
-		if err := bareTimer(os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
 }
 
 // size is how much is measured: make bench measures in full, and CI, by -short, only that it works.
@@ -31,14 +37,15 @@ type size struct {
 	settle   time.Duration // before a control plane counts as idle
 	watch    time.Duration // how long it is watched then
 	openLoop time.Duration
+	s3       time.Duration // of one load
 	many     int
 }
 
 func sizes() size {
 	if testing.Short() {
-		return size{repeats: 1, settle: time.Second, watch: 2 * time.Second, openLoop: 2 * time.Second, many: 5}
+		return size{repeats: 1, settle: time.Second, watch: 2 * time.Second, openLoop: 2 * time.Second, s3: 200 * time.Millisecond, many: 5}
 	}
-	return size{repeats: 5, settle: time.Minute, watch: 30 * time.Second, openLoop: 30 * time.Second, many: 200}
+	return size{repeats: 5, settle: time.Minute, watch: 30 * time.Second, openLoop: 30 * time.Second, s3: 3 * time.Second, many: 200}
 }
 
 // TestBench measures one thing after another and shows them in one table. A goal that is missed is shown and is no
@@ -54,6 +61,7 @@ func TestBench(t *testing.T) {
 		{"Start", starting},
 		{"Idle", idling},
 		{"OpenLoop", openLoop},
+		{"S3", objectStore},
 		{"Many", many},
 	} {
 		t.Run(m.name, func(t *testing.T) {
