@@ -142,7 +142,7 @@ func (c *client) cleanUp(ctx context.Context, k int, end *ending) {
 	calls, err := st.objects.Remove(ctx)
 	st.calls.Add(calls)
 	if err != nil {
-		st.warnings = append(st.warnings, fmt.Sprintf("not everything that was stored is removed: %v", err))
+		st.warnings = append(st.warnings, fmt.Sprintf("not everything below its prefix is removed: %v", err))
 		c.log("CleanUpFailed", "repeat", k, "error", err)
 		return
 	}

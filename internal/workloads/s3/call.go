@@ -37,7 +37,7 @@ func (e *apiError) Error() string {
 	if e.Code == "" {
 		return fmt.Sprintf("HTTP %d", e.Status)
 	}
-	return fmt.Sprintf("HTTP %d %s: %s", e.Status, e.Code, e.Message)
+	return fmt.Sprintf("HTTP %d %s: %s", e.Status, e.Code, sentence(e.Message))
 }
 
 // errNoS3 says that somebody answered who does not speak S3.
@@ -129,11 +129,15 @@ func (w *worker) store(obj object) error {
 	op := &load.Op{Sent: w.workload.options.Clock.Now()}
 	w.prepare(opPut, obj)
 	out := w.exchange(op, opPut, obj)
+	err := out.err
 	switch {
-	case out.err != nil:
-		return fmt.Errorf("%s of %s: %s: %w", callPutObject, w.path, out.kind, out.err)
-	case out.kind != "":
-		return fmt.Errorf("%s of %s: %s %d: %s", callPutObject, w.path, out.kind, out.code, out.sample)
+	case out.kind == "":
+		return nil
+	case out.code > 0:
+		code, message := brief(out.sample)
+		err = &apiError{Status: out.code, Code: code, Message: message}
+	case err == nil:
+		err = errors.New(out.sample)
 	}
-	return nil
+	return fmt.Errorf("%s of %s: %s: %w", callPutObject, w.path, out.kind, w.advised(err))
 }

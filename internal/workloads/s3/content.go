@@ -117,12 +117,13 @@ func (c *checker) block(b []byte) error {
 		}
 		return nil
 	}
-	switch {
-	case binary.LittleEndian.Uint32(b) != crc32.Checksum(b[4:], castagnoli()):
+	ours, same := binary.LittleEndian.Uint32(b[4:]) == magic, binary.LittleEndian.Uint64(b[8:]) == c.identity
+	switch valid := binary.LittleEndian.Uint32(b) == crc32.Checksum(b[4:], castagnoli()); {
+	case !ours && (valid || !same): // both at once is more than a flipped bit
+		return &corruption{c.offset, "the block is not ours: someone else has overwritten the object, or the server has lost it"}
+	case !valid:
 		return &corruption{c.offset, "the block's CRC32C does not match: it was changed or torn"}
-	case binary.LittleEndian.Uint32(b[4:]) != magic:
-		return &corruption{c.offset, "the block is not ours: the object was overwritten by someone else"}
-	case binary.LittleEndian.Uint64(b[8:]) != c.identity:
+	case !same:
 		return &corruption{c.offset, "the block is of another object, or of a former version"}
 	case binary.LittleEndian.Uint64(b[16:]) != uint64(c.offset):
 		return &corruption{c.offset, fmt.Sprintf("the block belongs to offset %d", binary.LittleEndian.Uint64(b[16:]))}

@@ -3,6 +3,7 @@ package s3
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	"assay.bench/internal/load"
 	"assay.bench/internal/rundir"
@@ -48,10 +49,22 @@ const (
 	written set = 'p' // by the load
 )
 
+// phaseLetters stand for the phases in keys.
+const phaseLetters = "wmc"
+
 // appendKey appends the key below the prefix, such as d/m/17.
 func (o object) appendKey(b []byte) []byte {
-	b = append(b, byte(o.set), '/', "wmc"[o.phase], '/')
+	b = append(b, byte(o.set), '/', phaseLetters[o.phase], '/')
 	return strconv.AppendUint(b, o.number, 10)
+}
+
+// isKey says whether a name below the prefix is one that appendKey makes.
+func isKey(name string) bool {
+	place, number, found := strings.Cut(name, "/")
+	phase, number, again := strings.Cut(number, "/")
+	_, err := strconv.ParseUint(number, 10, 64)
+	return found && again && err == nil && len(place) == 1 && len(phase) == 1 &&
+		strings.Contains(string([]byte{byte(dataSet), byte(victims), byte(written)}), place) && strings.Contains(phaseLetters, phase)
 }
 
 // offer says what each request is for: a function of the seed and of the number of the request.

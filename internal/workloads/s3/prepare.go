@@ -151,16 +151,17 @@ func (w *worker) claim(context.Context) error {
 	if status(err) == http.StatusNotFound {
 		found, err = list{}, w.createBucket()
 	}
-	switch {
-	case status(err) == http.StatusForbidden || status(err) == http.StatusConflict:
-		return fmt.Errorf("bucket %s: %w: use credentials that may, or another bucket", p.Bucket, err)
-	case err != nil:
-		return fmt.Errorf("bucket %s: %w", p.Bucket, err)
-	case len(found.Contents) > 0:
+	if err == nil && len(found.Contents) > 0 {
 		return fmt.Errorf("bucket %s holds %s, which is not ours: name another prefix, or remove it yourself", p.Bucket, found.Contents[0].Key)
 	}
-	_, err = w.call(callPutObject, request{method: "PUT", path: w.markPath()}, []byte("Objects below this prefix belong to a benchmark of assay.\n"))
-	return err
+	if err == nil {
+		_, err = w.call(callPutObject, request{method: "PUT", path: w.markPath()}, []byte("Objects below this prefix belong to a benchmark of assay.\n"))
+	}
+	if err != nil {
+		return fmt.Errorf("bucket %s: %w", p.Bucket, w.advised(err))
+	}
+	w.workload.claimed.Store(true)
+	return nil
 }
 
 func (w *worker) createBucket() error {
@@ -211,18 +212,23 @@ func (w *worker) list(next string, n int) (list, error) {
 	return found, nil
 }
 
-// Remove deletes everything below the prefix, and nothing else; the mark goes last. One rank does it, once no load is under
-// way. It returns the calls that it made, also beside an error.
+// Remove deletes what is ours below the prefix, and nothing else; the mark goes last. A prefix that Store has not claimed
+// is left alone. What somebody else has put there stays, and is an error. One rank does it, once no load is under way. It
+// returns the calls that it made, also beside an error.
 func (w *Workload) Remove(ctx context.Context) (Calls, error) {
+	calls := Calls{}
+	if !w.claimed.Load() {
+		return calls, nil
+	}
 	one := newWorker(ctx, w)
 	defer one.Close()
-	calls := Calls{}
 	own := w.options.Plan.Prefix + "/"
 	remove := func(x *worker, key string) error {
 		path := appendEscaped(nil, "/"+w.options.Plan.Bucket+"/"+key, false)
 		_, err := x.call(callDeleteObject, request{method: "DELETE", path: path}, nil)
 		return err
 	}
+	var foreign []string
 	var err error
 	for found, next := (list{IsTruncated: true}), ""; found.IsTruncated && err == nil; next = found.Next {
 		if found, err = one.list(next, 1000); err != nil {
@@ -231,8 +237,12 @@ func (w *Workload) Remove(ctx context.Context) (Calls, error) {
 		var done Calls
 		done, err = parallel(ctx, w, func(yield func(string) bool) {
 			for _, c := range found.Contents {
-				// A server that gave more than was asked for must not make us delete it.
-				if strings.HasPrefix(c.Key, own) && c.Key != own+mark && !yield(c.Key) {
+				name, below := strings.CutPrefix(c.Key, own)
+				switch {
+				case below && name == mark:
+				case !below || !isKey(name):
+					foreign = append(foreign, c.Key)
+				case !yield(c.Key):
 					return
 				}
 			}
@@ -243,8 +253,12 @@ func (w *Workload) Remove(ctx context.Context) (Calls, error) {
 		err = remove(one, own+mark)
 	}
 	calls.Add(maps.Clone(one.calls))
-	if err != nil {
+	switch {
+	case err != nil:
 		return calls, fmt.Errorf("s3: remove what was stored below %s of bucket %s: %w", own, w.options.Plan.Bucket, err)
+	case len(foreign) > 0:
+		return calls, fmt.Errorf("s3: %d of the objects below %s of bucket %s are not ours and stay, such as %s: remove them yourself",
+			len(foreign), own, w.options.Plan.Bucket, foreign[0])
 	}
 	return calls, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -66,7 +67,7 @@ func TestStoreAndRemove(t *testing.T) {
 	}
 }
 
-// What is found is refused with what to do, and nothing is stored.
+// What is found is refused with what to do; nothing is stored, and nothing of others removed.
 func TestStoreRefuses(t *testing.T) {
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("<html><body>console</body></html>"))
@@ -80,7 +81,9 @@ func TestStoreRefuses(t *testing.T) {
 	}{
 		"foreign objects":   {func(s *memory.Store) string { s.Made, s.Objects["/bucket/run/load/theirs"] = true, nil; return "" }, "bucket bucket holds run/load/theirs, which is not ours: name another prefix"},
 		"others' bucket":    {func(s *memory.Store) string { s.Refuse = "AccessDenied"; return "" }, "bucket bucket: ListObjectsV2: HTTP 403 AccessDenied: words: use credentials that may, or another bucket"},
-		"wrong credentials": {func(s *memory.Store) string { s.Refuse = "SignatureDoesNotMatch"; return "" }, "HTTP 403 SignatureDoesNotMatch"},
+		"only to be read":   {readOnly, "bucket bucket: PutObject: HTTP 403 AccessDenied: words: use credentials that may, or another bucket"},
+		"nobody":            {func(*memory.Store) string { return "http://127.0.0.1:1" }, "connection refused: see that http://127.0.0.1:1 is the address of an S3 server, and that it runs"},
+		"wrong credentials": {func(s *memory.Store) string { s.Refuse = "SignatureDoesNotMatch"; return "" }, "HTTP 403 SignatureDoesNotMatch: words: correct the keys username and password of the Secret in target.credentials"},
 		"a page":            {func(*memory.Store) string { return page.URL }, "the endpoint does not speak S3"},
 		"another server":    {func(*memory.Store) string { return missing.URL }, "the endpoint does not speak S3"},
 	} {
@@ -90,12 +93,16 @@ func TestStoreRefuses(t *testing.T) {
 				url = other
 			}
 			before := len(s.Objects)
-			_, err := mixed(t, url).Store(t.Context(), 0, 1)
+			w := mixed(t, url)
+			_, err := w.Store(t.Context(), 0, 1)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q in it", err, c.want)
 			}
+			if _, err := w.Remove(t.Context()); err != nil {
+				t.Errorf("the clean-up of what was never claimed: %v", err)
+			}
 			if len(s.Objects) != before {
-				t.Errorf("%d objects were stored", len(s.Objects)-before)
+				t.Errorf("of %d objects %d are there", before, len(s.Objects))
 			}
 		})
 	}
@@ -120,7 +127,7 @@ func TestRemoveGoesThroughAllPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 2500 {
-		s.Objects["/bucket/run/load/p/m/"+strings.Repeat("x", i%7)+string(rune('a'+i%26))+time.Duration(i).String()] = nil
+		s.Objects["/bucket/run/load/p/m/"+strconv.Itoa(1000+i)] = nil
 	}
 	if _, err := w.Remove(t.Context()); err != nil {
 		t.Fatal(err)
@@ -128,4 +135,73 @@ func TestRemoveGoesThroughAllPages(t *testing.T) {
 	if len(s.Objects) != 0 {
 		t.Errorf("%d objects are left", len(s.Objects))
 	}
+}
+
+// What somebody else has put below the prefix while the load ran stays, and is named.
+func TestRemoveLeavesWhatIsNotOurs(t *testing.T) {
+	s, url := memory.New(t)
+	w := mixed(t, url)
+	if _, err := w.Store(t.Context(), 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	theirs := []string{"d/m/1.copy", "d/m/", "d/m/-1", "d/m/1/2", "x/m/1", "d/x/1", "dv/m/1", "notes", "assay2"}
+	for _, name := range theirs {
+		s.Objects["/bucket/run/load/"+name] = []byte("theirs")
+	}
+	_, err := w.Remove(t.Context())
+	want := "9 of the objects below run/load/ of bucket bucket are not ours and stay, such as run/load/assay2: remove them yourself"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q in it", err, want)
+	}
+	for _, name := range theirs {
+		if string(s.Objects["/bucket/run/load/"+name]) != "theirs" {
+			t.Errorf("%s is gone", name)
+		}
+	}
+	if len(s.Objects) != len(theirs) {
+		t.Errorf("%d objects are there, want the %d of others", len(s.Objects), len(theirs))
+	}
+}
+
+// The first object that cannot be stored ends the set-up in the server's words and with what to do.
+func TestStoreSaysWhy(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(http.ResponseWriter)
+		want  string
+	}{
+		"a full disk": {func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusInsufficientStorage)
+			_, _ = w.Write([]byte("<Error><Code>XMinioStorageFull</Code><Message>No room &amp; no hope.</Message></Error>"))
+		}, "s3: store the data set: PutObject of /bucket/run/load/d/w/0: http_5xx: HTTP 507 XMinioStorageFull: No room & no hope: see the log of the server, and whether its disks are full"},
+		"no words": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) },
+			"d/w/0: http_5xx: HTTP 502: see the log of the server, and whether its disks are full"},
+		"gone": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+			"d/w/0: reset: the server closed the connection: see that http://"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, url := memory.New(t)
+			s.Spoil = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+				if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/d/w/0") {
+					return false
+				}
+				c.spoil(w)
+				return true
+			}
+			_, err := mixed(t, url).Store(t.Context(), 0, 1)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q in it", err, c.want)
+			}
+		})
+	}
+}
+
+// readOnly lets the bucket be listed, and nothing be stored in it.
+func readOnly(s *memory.Store) string {
+	s.Made = true
+	s.Spoil = func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte("<Error><Code>AccessDenied</Code><Message>words.</Message></Error>"))
+		return true
+	}
+	return ""
 }

@@ -69,6 +69,8 @@ type Workload struct {
 	offer   *offer
 	// stored are the objects that Store has stored, toStore all that it will.
 	stored, toStore atomic.Int64
+	// claimed says that what lies below the prefix is ours to remove.
+	claimed atomic.Bool
 }
 
 // New checks the options and prepares what all requests share. It opens no connection.

@@ -235,21 +235,26 @@ func (w *worker) rest() error {
 	}
 }
 
-// refusal reads the body of an error and keeps its beginning: an XML document that names the code.
+// refusal reads the body of an error and keeps its beginning, an XML document, under a line with its code and message.
 func (w *worker) refusal(out outcome) (outcome, error) {
 	const longest = 64 << 10
-	for read := 0; read < longest; {
-		piece, err := w.body.Next()
+	var err error
+	for read := 0; err == nil && read < longest; {
+		var piece []byte
+		piece, err = w.body.Next()
 		out.sample += string(piece[:min(len(piece), sampleBytes-len(out.sample))])
 		read += len(piece)
-		switch {
-		case errors.Is(err, io.EOF):
-			return out, nil
-		case err != nil:
-			return out, err
-		}
 	}
-	return out, http1.ErrTooLong
+	switch {
+	case err == nil:
+		err = http1.ErrTooLong
+	case errors.Is(err, io.EOF):
+		err = nil
+	}
+	if code, message := brief(out.sample); code != "" {
+		out.sample = code + ": " + message + "\n" + out.sample
+	}
+	return out, err
 }
 
 // get reads an object.
