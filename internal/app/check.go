@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -210,6 +211,41 @@ func checkReferences(ctx context.Context, c client.Client, objects []recipe.Obje
 		}
 		if !there {
 			problems = append(problems, o.At("spec.target.service", fmt.Sprintf("there is no services.assay.bench %q in namespace %s: add it to the recipe, or use target.url", name, o.GetNamespace())))
+		}
+	}
+	return asError(problems)
+}
+
+// checkSecrets finds credentials that are named and that nobody has: the run would wait for them.
+func checkSecrets(ctx context.Context, c client.Client, objects []recipe.Object) error {
+	var problems []*recipe.Error
+	for _, o := range objects {
+		if _, placed := siteName(o); !placed {
+			continue
+		}
+		bm, at, err := asBenchmark(objects, o)
+		if err != nil {
+			continue // the API server said so already
+		}
+		for i, one := range bm.Spec.Clients {
+			of := one.Target.Credentials
+			if of == nil || slices.ContainsFunc(objects, func(s recipe.Object) bool {
+				return s.GetKind() == "Secret" && s.GetName() == of.Name && s.GetNamespace() == o.GetNamespace()
+			}) {
+				continue
+			}
+			there, err := exists(ctx, c, &corev1.Secret{}, o.GetNamespace(), of.Name)
+			if apierrors.IsForbidden(err) {
+				continue // who runs a recipe on a cluster need not read its Secrets
+			}
+			if err != nil {
+				return fmt.Errorf("look for the Secret %s: %w", of.Name, err)
+			}
+			if !there {
+				path := strings.TrimPrefix(fmt.Sprintf("spec.clients[%d]", i), at)
+				problems = append(problems, o.At("spec"+path+".target.credentials.name",
+					fmt.Sprintf("there is no Secret %q in namespace %s: add it to the recipe, or make it with assay kubectl create secret", of.Name, o.GetNamespace())))
+			}
 		}
 	}
 	return asError(problems)

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // recipeFile writes a recipe and returns its path.
@@ -113,6 +115,35 @@ func TestReferencesAreThere(t *testing.T) {
 			"a Benchmark without a site": {aBenchmark, ""},
 		} {
 			err := checkReferences(t.Context(), p.client, objects(t, tt.document))
+			if tt.want == "" && err != nil || tt.want != "" && (codeOf(err) != exitUsage || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%s: %v, want %q", reason, err, tt.want)
+			}
+		}
+	})
+}
+
+// A Secret that nobody has made would be waited for, for ever.
+func TestSecretsAreThere(t *testing.T) {
+	const secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\n"
+	at := func(document, name string) string {
+		return strings.Replace(document, "{service: web}", "{url: 'http://h:1', credentials: {name: "+name+"}}", 1)
+	}
+	benchmark := strings.Replace(aBenchmark, "{service: sim}", "{service: web}", 1)
+	lab := strings.Replace(secret, "{name: keys}", "{name: keys, namespace: lab}", 1)
+	withPlane(t, func(p *plane) {
+		if err := p.client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "there", Namespace: "default"}}); err != nil {
+			t.Fatal(err)
+		}
+		for reason, tt := range map[string]struct{ document, want string }{
+			"of a Benchmark":       {at(benchmark, "keys"), `spec.clients[0].target.credentials.name: there is no Secret "keys" in namespace default: add it to the recipe`},
+			"of a LoadClient":      {at(aClient, "keys"), `spec.target.credentials.name: there is no Secret "keys"`},
+			"in the recipe":        {at(benchmark, "keys") + "---\n" + secret, ""},
+			"in another namespace": {at(benchmark, "keys") + "---\n" + lab, `there is no Secret "keys" in namespace default`},
+			"on the plane":         {at(aClient, "there"), ""},
+			"of a service's own":   {benchmark, ""},
+			"of a Secret, itself":  {secret, ""},
+		} {
+			err := checkSecrets(t.Context(), p.client, objects(t, tt.document))
 			if tt.want == "" && err != nil || tt.want != "" && (codeOf(err) != exitUsage || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("%s: %v, want %q", reason, err, tt.want)
 			}

@@ -82,7 +82,7 @@ func applyOrder(objects []recipe.Object) []recipe.Object {
 // accept checks every object and stores all of them, or none but those that it returns. Nothing that runs is taken over
 // from somebody else: what was made is this caller's alone.
 func (p *plane) accept(ctx context.Context, objects []recipe.Object) (made []client.Object, err error) {
-	for _, fits := range []func(context.Context, client.Client, []recipe.Object) error{check, checkReferences, checkFree} {
+	for _, fits := range []func(context.Context, client.Client, []recipe.Object) error{check, checkReferences, checkSecrets, checkFree} {
 		if err := fits(ctx, p.client, objects); err != nil {
 			return nil, err
 		}
