@@ -96,6 +96,10 @@ func TestClientWithoutASuccess(t *testing.T) {
 	met := atMost("ttft", "p95", 0.06)
 	dead := fake{ranks: 1, repeats: 2, requests: 50, seed: 5, failures: 1}
 	few := fake{ranks: 1, repeats: 1, requests: 3, seed: 5, failures: 1}
+	refused := dead
+	refused.change = func(r *Rank) {
+		r.Errors = []ErrorCount{{Kind: "http_4xx", Code: 401, Count: 50, Sample: "who are you."}}
+	}
 	none := fake{ranks: 1, repeats: 2, seed: 5, change: func(r *Rank) { r.All.Offered, r.Window = 4, 1_500_000_000 }}
 	open := none
 	open.mode = "open"
@@ -107,6 +111,7 @@ func TestClientWithoutASuccess(t *testing.T) {
 		words  string
 	}{
 		"no SLO":                {"no SLO says so", dead, nil, Failed, wrong},
+		"no leave":              {"credentials are what helps", refused, nil, Failed, "http_4xx (401) who are you: name in target.credentials a Secret with what sim accepts"},
 		"another's SLO":         {"what one client met says nothing of the other", dead, []SLO{met}, Failed, wrong},
 		"a throughput":          {"without an interval nothing is decided", dead, []SLO{of("other", atLeast("request_throughput", 1))}, Failed, wrong},
 		"a throughput at most":  {"a server that refuses everybody is not the one that was meant", repeated(dead, 6), []SLO{of("other", atMost("request_throughput", "value", 1))}, Failed, "not one of 300 requests"},
@@ -306,6 +311,18 @@ func TestCrossCheck(t *testing.T) {
 		if r.Outcome != Passed {
 			t.Errorf("%s: a counter of the server changed the outcome to %s", name, r.Outcome)
 		}
+	}
+}
+
+// A run that ended before it measured says why once: what its server counted until then is no second trouble.
+func TestNothingMeasuredIsNotCompared(t *testing.T) {
+	in := outcomes(t)["nothing at all"]
+	in.Checks = []CheckInput{
+		{Service: "sim", Repeat: 1, Metric: "m", Total: "PutObject", Increase: 49, Known: true, Clients: []string{"loadgen"}},
+		{Service: "sim", Repeat: 1, Metric: "n", Total: "PutObject", Clients: []string{"loadgen"}},
+	}
+	if r := build(t, in); len(r.Warnings) > 0 || len(r.CrossChecks) != 2 {
+		t.Errorf("warnings %q, checks %+v", r.Warnings, r.CrossChecks)
 	}
 }
 

@@ -28,7 +28,7 @@ func (r *Result) warn(clients []*client) {
 	}
 	for _, c := range r.CrossChecks {
 		switch {
-		case c.Server == nil && !r.measured(): // what ended the run before says enough
+		case !r.measured(): // what ended the run before says enough, and what the clients had counted is not known
 		case c.Server == nil:
 			r.addWarningf("%s repeat %d: the server's %s could not be read", c.Service, c.Repeat, c.counter())
 		case !c.Agrees:
@@ -140,7 +140,10 @@ func (c *ClientResult) nothingDue() string {
 func (c *ClientResult) allFailed() string {
 	words := fmt.Sprintf("not one of %s of %s succeeded", plural(int(c.Measured.Offered), "request"), c.Name)
 	if len(c.Errors) > 0 {
-		words += ": " + kind(c.Errors[0]) + " " + firstLine(c.Errors[0].Sample)
+		words += ": " + kind(c.Errors[0]) + " " + strings.TrimSuffix(firstLine(c.Errors[0].Sample), ".")
+	}
+	if len(c.Errors) > 0 && (c.Errors[0].Code == 401 || c.Errors[0].Code == 403) {
+		return words + ": name in target.credentials a Secret with what " + c.Target + " accepts"
 	}
 	return words + ": see that " + c.Target + " is the server that the recipe means, and its log"
 }
