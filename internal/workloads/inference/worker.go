@@ -2,10 +2,12 @@ package inference
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"assay.bench/internal/load"
@@ -57,11 +59,34 @@ func (w *worker) Do(op *load.Op) {
 	case outcome.err != nil:
 		op.FailErr(outcome.kind, outcome.err)
 	case outcome.kind != "":
-		op.Fail(outcome.kind, outcome.code, outcome.sample)
+		op.Fail(outcome.kind, outcome.code, worded(outcome.sample))
 	default:
 		op.End = w.timeline.stamps[len(w.timeline.stamps)-1]
 		w.timeline.observe(op)
 	}
+}
+
+// worded puts before the sample of an error in JSON, which may be cut, the message in it. It looks for no more, so that a
+// storm of errors does not make the client late.
+func worded(sample string) string {
+	_, rest, found := strings.Cut(sample, `"message":`)
+	rest = strings.TrimLeft(rest, " ")
+	if !found || sample[0] != '{' || !strings.HasPrefix(rest, `"`) {
+		return sample
+	}
+	for i := 1; i < len(rest); i++ {
+		switch rest[i] {
+		case '\\':
+			i++
+		case '"':
+			var words string
+			if err := json.Unmarshal([]byte(rest[:i+1]), &words); err == nil && words != "" {
+				return words + "\n" + sample
+			}
+			return sample
+		}
+	}
+	return sample
 }
 
 // countInput counts the prompt of a request that the server took; that of one which succeeded belongs to its end.
