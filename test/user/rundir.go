@@ -122,3 +122,21 @@ func (u *User) Result(dir string) results.Result {
 	}
 	return r
 }
+
+// Counters are the series that a service's rank has counted in a repeat.
+func (u *User) Counters(rank string, repeat int) []rundir.CounterSeries {
+	u.t.Helper()
+	b, err := os.ReadFile(filepath.Join(rundir.Repeat(rank, repeat), rundir.CountersFile))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	c, err := rundir.ParseCounters(b)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	var out []rundir.CounterSeries
+	for _, target := range c.Targets {
+		out = append(out, target.Series...)
+	}
+	return out
+}

@@ -1,0 +1,168 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"assay.bench/internal/results"
+	"assay.bench/test/user"
+)
+
+// asked is a load of an inference server at a URL that serves the model m. What it asks for is drawn from the seed.
+const asked = `apiVersion: assay.bench/v1alpha1
+kind: Benchmark
+metadata: {name: ask}
+spec:
+  site: local
+  clients:
+  - name: load
+    target: {url: %q}
+    inference: {model: m, inputTokens: {fixed: 8}, outputTokens: {fixed: 8}}
+    openLoop: {rate: "200", arrival: Constant, maxInFlight: 64}
+    duration: 5s
+    seed: 7
+`
+
+// asks is the recipe asked for a URL, with texts replaced.
+func asks(url string, texts ...string) string {
+	return strings.NewReplacer(texts...).Replace(fmt.Sprintf(asked, url))
+}
+
+// askLoads says that a request is of the load.
+func askLoads(e user.Exchange) bool { return strings.HasPrefix(e.ID, "load-r1-") }
+
+// llmsimOf starts the built-in simulator, which serves the model m until the end of the test, and returns its URL. It asks
+// for the API key; "" for none.
+func llmsimOf(t *testing.T, key string, flags ...string) string {
+	t.Helper()
+	owner, address := user.New(t), user.FreeAddress(t)
+	host, port, _ := strings.Cut(address, ":")
+	owner.Setenv("VLLM_API_KEY", key)
+	owner.Serve("http://"+address+"/health", filepath.Join(os.Getenv("ASSAY_BIN"), "assay-node"),
+		append([]string{"llmsim", "--host", host, "--port", port, "--model", "m"}, flags...)...)
+	return "http://" + address
+}
+
+// llmdOf starts llm-d-inference-sim, which stands for vLLM: it serves the model m until the end of the test.
+func llmdOf(t *testing.T, flags ...string) string {
+	t.Helper()
+	address := user.FreeAddress(t)
+	_, port, _ := strings.Cut(address, ":")
+	user.New(t).Serve("http://"+address+"/health", user.Server(t, user.LLMDSim), append(llmdFlags(port), flags...)...)
+	return "http://" + address
+}
+
+// llmdFlags are those of a fast server without a tokenizer.
+func llmdFlags(port string) []string {
+	return []string{"--model", "m", "--force-dummy-tokenizer", "--port", port, "--seed", "7", "--max-num-seqs", "64", "--max-model-len", "128"}
+}
+
+// A server that does not serve what is asked for ends the run in one refusal, in its own words.
+func TestBadInferenceServers(t *testing.T) {
+	t.Parallel()
+	failed := func(reason, recipe string, words ...string) badInput {
+		return badInput{reason: reason, recipe: recipe, wantCode: 5, wantOutput: whole, wantWords: words}
+	}
+	const (
+		once  = "duration: 1s"
+		other = "see that http://127.0.0.1:"
+		ends  = " is the server that the recipe means, and its log"
+	)
+	of, secret := llmdOf(t), "---\napiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {token: wrong}\n"
+	quoted := fmt.Sprintf(`["%s"]`, strings.Join(append([]string{user.Server(t, user.LLMDSim)}, llmdFlags("$(PORT)")...), `", "`))
+	for name, in := range map[string]badInput{
+		"model not served": failed("the recipe names another", asks(of, "model: m,", "model: meta/llama,", "duration: 5s", once),
+			"✗ ask Failed: not one of 200 requests of load succeeded: http_4xx (404) The model `meta/llama` does not exist: ", other, ends),
+		"model of a service not served": failed("the probe knows before anything is measured", changed(simulator, strings.Replace(command(quoted, "probes: [{model: {name: meta/llama}}]"), "timeout: 2s", "timeout: 10s", 1)),
+			`service sim: ReadinessTimeout: not ready within 10s: GET /v1/models: it lists ["m"], not "meta/llama": name the model as the server does`),
+		"prompt longer than the context": failed("a prompt that no answer fits beside; the server says so inside a 200", asks(of, "inputTokens: {fixed: 8}", "inputTokens: {fixed: 500}", "duration: 5s", once),
+			"✗ ask Failed: not one of 200 requests of load succeeded: stream_error This model's maximum context length is 128 tokens. However, you requested 508 tokens", other, ends),
+		"wrong token": failed("a key of another server", asks(llmsimOf(t, "right"), "}\n    inference", ", credentials: {name: mine}}\n    inference", "duration: 5s", once)+secret,
+			`✗ ask Failed: not one of 200 requests of load succeeded: http_4xx (401) {"error":"Unauthorized"}: name in target.credentials a Secret with what http://127.0.0.1:`, " accepts"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := user.New(t)
+			in.check(t, u, in.meet(t, u))
+		})
+	}
+}
+
+// What goes wrong with one request in a hundred is in the result under its name, and exactly as often.
+func TestSpoiledInference(t *testing.T) {
+	t.Parallel()
+	count := func(p *user.Proxy, bad func(user.Exchange) bool) int64 {
+		return int64(len(p.Seen(func(e user.Exchange) bool { return askLoads(e) && bad(e) })))
+	}
+	status := func(code int) func(user.Exchange) bool { return func(e user.Exchange) bool { return e.Status == code } }
+	has := func(word string) func(user.Exchange) bool {
+		return func(e user.Exchange) bool { return e.Status == http.StatusOK && strings.Contains(e.Tail, word) }
+	}
+	cut := func(e user.Exchange) bool {
+		return e.Status == http.StatusOK && !strings.Contains(e.Tail, "data: [DONE]")
+	}
+	for name, s := range map[string]struct {
+		spoiled
+
+		server func(t *testing.T) string
+	}{
+		"429 storm of a vLLM-compatible server": {spoiled{
+			reason: "a limit on the rate",
+			want: func(p *user.Proxy) []results.ErrorCount {
+				return []results.ErrorCount{{Kind: "http_4xx", Code: 429, Count: count(p, status(429)), Sample: "Rate limit reached"}}
+			},
+		}, func(t *testing.T) string {
+			return llmdOf(t, "--failure-injection-rate", "1", "--failure-types", "rate_limit")
+		}},
+		"stream cut in half": {spoiled{
+			reason: "a connection that breaks within an answer",
+			faults: []user.Fault{{For: func(r *http.Request) bool { return r.Method == http.MethodPost }, Every: 100, Spoil: user.CutAfter(800)}},
+			want: func(p *user.Proxy) []results.ErrorCount {
+				return []results.ErrorCount{{Kind: "truncated", Count: count(p, cut), Sample: "the server closed the connection"}}
+			},
+		}, func(t *testing.T) string { return llmdOf(t) }},
+		"prompts, some longer than the context": {spoiled{
+			reason: "one length in a hundred is too great, which the server says inside a 200",
+			recipe: func(url string) string {
+				return asks(url, "inputTokens: {fixed: 8}", "inputTokens: {uniform: {min: 22, max: 121}}") // and 8 of 128 for the answer
+			},
+			want: func(p *user.Proxy) []results.ErrorCount {
+				return []results.ErrorCount{{Kind: "stream_error", Count: count(p, has(`"error"`)), Sample: "This model's maximum context length is 128 tokens. However, you requested 129 tokens"}}
+			},
+		}, func(t *testing.T) string { return llmdOf(t) }},
+		"six faults at once": {spoiled{
+			reason: "each has a share of its own, and none hides another",
+			want: func(p *user.Proxy) []results.ErrorCount {
+				return []results.ErrorCount{
+					{Kind: "http_4xx", Code: 429, Count: count(p, status(429)), Sample: "Injected fault: too many requests."},
+					{Kind: "http_5xx", Code: 500, Count: count(p, status(500)), Sample: "Injected fault: the engine failed."},
+					{Kind: "reset", Count: count(p, status(0)), Sample: "the server closed the connection"},
+					{Kind: "truncated", Count: count(p, cut), Sample: "the answer ended without [DONE]"},
+					{Kind: "stream_error", Count: count(p, has(`"error"`)), Sample: "Injected fault: the engine failed."},
+					{Kind: "empty", Count: count(p, has(`"completion_tokens":0`)), Sample: "no content; 0 tokens by usage"},
+				}
+			},
+		}, func(t *testing.T) string {
+			flags := []string{"--seed", "7"}
+			for _, fault := range []string{"RateLimit", "ServerError", "Reset", "Truncate", "StreamError", "Empty"} {
+				flags = append(flags, "--fault", fault+"=0.01")
+			}
+			return llmsimOf(t, "", flags...)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if s.recipe == nil {
+				s.recipe = func(url string) string { return asks(url) }
+			}
+			s.loads = askLoads
+			s.check(t, s.server(t))
+		})
+	}
+}
