@@ -283,6 +283,13 @@ func TestFailingTargets(t *testing.T) {
 			if !strings.Contains(got.Error, c.want) || got.Good != 0 || got.Due != 2 || got.FirstGood || got.LastGood {
 				t.Errorf("got %+v, want %q", got, c.want)
 			}
+			want := int64(2 * edgeTries)
+			if name == "slow" {
+				want = 2
+			}
+			if n := s.asked.Load(); n != want {
+				t.Errorf("the first and the last scrape asked %d times, want %d: who hangs is not asked again", n, want)
+			}
 			if w.told("ScrapeFailed") != 1 {
 				t.Errorf("the same failure twice is told %d times, want once: %q", w.told("ScrapeFailed"), w.log)
 			}

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -67,8 +68,8 @@ func (t *target) edge(ctx context.Context, first bool) {
 			t.worked(p, first, !first)
 			return
 		}
-		if ctx.Err() != nil {
-			break
+		if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
+			break // who hangs is not waited for again: the clients wait for this scrape
 		}
 	}
 	t.failed(err, first, !first)
