@@ -178,7 +178,7 @@ func (r *Run) halt(cause error) {
 func (r *Run) abort(failed, ended int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	reason := fmt.Sprintf("aborted: %d of the %d requests that ended within %v failed, at least the ratio %v",
+	reason := fmt.Sprintf("%d of the %d requests that ended within %v failed, at least the ratio %v",
 		failed, ended, r.options.Abort.Window, r.options.Abort.ErrorRatio)
 	if r.drain(reason) {
 		r.aborted = true

@@ -282,7 +282,7 @@ func TestAbort(t *testing.T) {
 	if code := f.wait(f.start()); code != rundir.ExitFailed {
 		t.Errorf("exit code %d", code)
 	}
-	if e := f.exit("load", 1); e.Reason != rundir.ExitReasonAborted || !strings.Contains(e.Message, "aborted") {
+	if e := f.exit("load", 1); e.Reason != rundir.ExitReasonAborted || !strings.Contains(e.Message, "failed, at least the ratio") {
 		t.Errorf("%+v", e)
 	}
 }
