@@ -228,7 +228,7 @@ func TestDiskOfTheServerFills(t *testing.T) {
 	}
 	contains(t, "the summary", a.Stdout, "put http_5xx (507) XMinioStorageFull: Storage backend has reached its minimum free drive threshold")
 	refused := 0.0
-	for _, c := range u.Counters(u.Rank(u.Path("out", "run"), "minio"), 1) {
+	for _, c := range u.Counters(u.Rank(u.Path("out", "run"), "minio"), 1)["server"].Series {
 		if (c.Name == "minio_api_requests_5xx_errors_total" || c.Name == "minio_api_requests_4xx_errors_total") && c.Labels["name"] == "PutObject" {
 			refused += c.Increase
 		}

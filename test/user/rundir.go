@@ -95,6 +95,21 @@ func (u *User) Events(dir string) []rundir.Event {
 	return events
 }
 
+// Event is the only event of a name in a rank or in an attempt.
+func (u *User) Event(dir, name string) rundir.Event {
+	u.t.Helper()
+	var found []rundir.Event
+	for _, e := range u.Events(dir) {
+		if e.Event == name {
+			found = append(found, e)
+		}
+	}
+	if len(found) != 1 {
+		u.t.Fatalf("%s has the events %s %v, want one", dir, name, found)
+	}
+	return found[0]
+}
+
 // Exit reads the exit.json of a rank or of an attempt.
 func (u *User) Exit(dir string) rundir.Exit {
 	u.t.Helper()
@@ -123,8 +138,8 @@ func (u *User) Result(dir string) results.Result {
 	return r
 }
 
-// Counters are the series that a service's rank has counted in a repeat.
-func (u *User) Counters(rank string, repeat int) []rundir.CounterSeries {
+// Counters are what a service's rank has counted in a repeat, by target.
+func (u *User) Counters(rank string, repeat int) map[string]rundir.CounterTarget {
 	u.t.Helper()
 	b, err := os.ReadFile(filepath.Join(rundir.Repeat(rank, repeat), rundir.CountersFile))
 	if err != nil {
@@ -134,9 +149,9 @@ func (u *User) Counters(rank string, repeat int) []rundir.CounterSeries {
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	var out []rundir.CounterSeries
+	out := map[string]rundir.CounterTarget{}
 	for _, target := range c.Targets {
-		out = append(out, target.Series...)
+		out[target.Name] = target
 	}
 	return out
 }
