@@ -166,3 +166,53 @@ func TestSpoiledInference(t *testing.T) {
 		})
 	}
 }
+
+// faulty is a load of a service under test that fails one request in a hundred in each of three ways.
+const faulty = `apiVersion: assay.bench/v1alpha1
+kind: Benchmark
+metadata: {name: faulty}
+spec:
+  site: local
+  services:
+  - name: sim
+    llmsim: {seed: 7, ttft: {mean: 2ms}, itl: {mean: 1ms}, faults: [{type: RateLimit, ratio: "0.01"}, {type: Truncate, ratio: "0.01"}, {type: StreamError, ratio: "0.01"}]}
+  clients:
+  - name: load
+    target: {service: sim}
+    inference: {inputTokens: {fixed: 8}, outputTokens: {fixed: 8}}
+    openLoop: {rate: "200", arrival: Constant, maxInFlight: 64}
+    duration: 5s
+`
+
+// The metrics of a server that fails now and then, and the client, agree on how often; each token until then is counted by
+// both. A request that was refused is in no metric of vLLM's.
+func TestSpoiledService(t *testing.T) {
+	t.Parallel()
+	u := user.New(t)
+	a := run(u, faulty)
+	r := u.Result(u.Path("out"))
+	endedWell(t, a, r)
+	c, failed := r.Clients[0], map[string]int64{}
+	for _, e := range c.Errors {
+		failed[e.Kind] += e.Count
+	}
+	ended := map[string]int64{}
+	for _, s := range u.Counters(u.Rank(u.Path("out", "run"), "sim"), 1)["server"].Series {
+		if s.Name == "vllm:request_success_total" {
+			ended[s.Labels["finished_reason"]] += int64(s.Increase)
+		}
+	}
+	if len(failed) != 3 || failed["http_4xx"] == 0 || failed["truncated"] == 0 || failed["stream_error"] == 0 {
+		t.Errorf("the failures are %s", kinds(r))
+	}
+	if ended["error"] != failed["truncated"]+failed["stream_error"] || ended["length"] != c.Measured.Succeeded ||
+		c.Measured.Offered != ended["length"]+ended["error"]+failed["http_4xx"] {
+		t.Errorf("the server's requests ended so: %v; the result says %+v, %s", ended, c.Measured, kinds(r))
+	}
+	for _, check := range r.CrossChecks {
+		if !check.Agrees || check.Clients == 0 {
+			t.Errorf("server and client count otherwise: %+v", check)
+		}
+	}
+	t.Logf("exit code %d, %s: of %d requests %s; the server: %v", a.Code, r.Outcome, c.Measured.Offered, kinds(r), ended)
+}
