@@ -27,7 +27,7 @@ spec:
     target: {service: sim}
     inference: {inputTokens: {fixed: 8}, outputTokens: {fixed: 8}}
     closedLoop: {concurrency: 1}
-    duration: 4s
+    duration: 6s
 `
 
 // badTarget is a target of scrapes, and what is said of it. Of one that dies some scrapes were good.
@@ -67,8 +67,9 @@ func TestMonitorResilience(t *testing.T) {
 	run := u.Start("assay", "run", path, "--context", "default", "--output", "out")
 	// assay run deletes the objects at its end, so the conditions are awaited while it runs.
 	u.Await("scraped", "load", user.Loads)
-	for _, object := range []string{"bm/scraped", "bsvc/scraped-sim"} {
-		u.Must("assay", "kubectl", "wait", "--for=condition=Monitored=False", object, "--timeout=60s")
+	watch := u.Start("assay", "kubectl", "wait", "--for=condition=Monitored=False", "bm/scraped", "bsvc/scraped-sim", "--timeout=60s")
+	if w := watch.Wait(); w.Code != 0 {
+		t.Errorf("Monitored did not become False: %s%s", w.Stdout, w.Stderr)
 	}
 	a := run.Wait()
 	r := u.Result(u.Path("out"))
