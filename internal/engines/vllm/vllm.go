@@ -27,11 +27,14 @@ func (Engine) Chosen(p *v1alpha1.ServiceParameters) bool { return p.VLLM != nil 
 func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) error {
 	c := p.VLLM
 	model := cmp.Or(c.ServedModelName, c.Model)
+	if err := checkFolders(c); err != nil {
+		return err
+	}
 	argv, err := argv(p)
 	if err != nil {
 		return err
 	}
-	s.Argv = append(argv, c.ExtraArgs...)
+	s.Argv = slices.Concat(argv, c.ExtraArgs)
 	s.Env = environ(c)
 	for _, e := range c.Env {
 		s.Env = append(s.Env, rundir.EnvVar{Name: e.Name, Value: e.Value})
@@ -69,6 +72,17 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 // runCache is where the caches lie that do not outlive the run.
 const runCache = "$(DIR)/cache"
 
+// checkFolders refuses the root of the file system: it is no model, and a container would see all of the node.
+func checkFolders(c *v1alpha1.VLLMEngine) error {
+	if path.Clean(c.Model) == "/" {
+		return v1alpha1.At("model", errors.New("the root of the file system is no model: name the folder that holds it"))
+	}
+	if c.CacheFolder != "" && path.Clean(c.CacheFolder) == "/" {
+		return v1alpha1.At("cacheFolder", errors.New("the root of the file system is no cache: name a folder that you may write to"))
+	}
+	return nil
+}
+
 // argv is the command line. What a recipe does not say is left to vLLM, so that its own defaults are what is measured.
 // --disable-log-requests is not there: new versions do not log requests and refuse the flag.
 func argv(p *v1alpha1.ServiceParameters) ([]string, error) {
@@ -96,7 +110,7 @@ func argv(p *v1alpha1.ServiceParameters) ([]string, error) {
 	if c.DType != "" {
 		out = append(out, "--dtype", c.DType)
 	}
-	return slices.Clip(out), nil
+	return out, nil
 }
 
 // environ keeps every cache out of the home folder, which a container may not see or may not write.
@@ -111,6 +125,7 @@ func environ(c *v1alpha1.VLLMEngine) []rundir.EnvVar {
 		{Name: "VLLM_CACHE_ROOT", Value: cache + "/vllm"}, {Name: "VLLM_CONFIG_ROOT", Value: cache + "/config/vllm"},
 		{Name: "TRITON_CACHE_DIR", Value: cache + "/triton"}, {Name: "TORCHINDUCTOR_CACHE_DIR", Value: cache + "/inductor"},
 		{Name: "NUMBA_CACHE_DIR", Value: cache + "/numba"}, {Name: "CUDA_CACHE_PATH", Value: cache + "/cuda"},
+		{Name: "FLASHINFER_WORKSPACE_BASE", Value: cache + "/flashinfer"},
 		// Longer than the pause of any client between two requests.
 		{Name: "VLLM_HTTP_TIMEOUT_KEEP_ALIVE", Value: "120"},
 		// Where vLLM takes the ports by which its processes talk to each other.
