@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"assay.bench/internal/rundir"
@@ -36,16 +38,13 @@ func containerArgv(img *rundir.Image, dir string, folders []string, gpus bool, a
 				img.URI)
 		}
 	}
-	out := []string{runtime, "exec", "--cleanenv", "--home", dir, "--bind", dir}
-	for _, folder := range folders {
-		if !strings.HasPrefix(folder, dir+"/") {
-			out = append(out, "--bind", folder)
-		}
-	}
 	for _, b := range img.Binds {
 		if _, err := os.Stat(b.Path); err != nil {
 			return nil, endf(rundir.ExitReasonImageMissing, "the container is to see %s, which is not there on this node: %v", b.Path, err)
 		}
+	}
+	out := []string{runtime, "exec", "--cleanenv", "--home", dir}
+	for _, b := range allBinds(img.Binds, append(folders, dir)...) {
 		spec := b.Path
 		if !b.Writable {
 			spec += ":" + b.Path + ":ro"
@@ -56,6 +55,33 @@ func containerArgv(img *rundir.Image, dir string, folders []string, gpus bool, a
 		out = append(out, "--nv")
 	}
 	return append(append(out, source), argv...), nil
+}
+
+// allBinds joins the binds of the plan with the folders that the server writes to. A folder comes after those above it,
+// for a mount hides what was mounted below it before. One that is named twice is bound once, and is writable if one of
+// the two is. A writable folder in a writable one is there already.
+func allBinds(binds []rundir.Bind, writable ...string) []rundir.Bind {
+	access := map[string]bool{}
+	for _, b := range binds {
+		folder := filepath.Clean(b.Path)
+		access[folder] = access[folder] || b.Writable
+	}
+	for _, folder := range writable {
+		access[folder] = true
+	}
+	var out []rundir.Bind
+	for _, folder := range slices.Sorted(maps.Keys(access)) { // in this order a folder follows those above it
+		above := false
+		for _, b := range out {
+			if strings.HasPrefix(folder, b.Path+"/") {
+				above = b.Writable // the last one is the nearest
+			}
+		}
+		if !above || !access[folder] {
+			out = append(out, rundir.Bind{Path: folder, Writable: access[folder]})
+		}
+	}
+	return out
 }
 
 // imageSource is what Apptainer takes: the path of a SIF, which must exist, or a reference. With a digest the tag is

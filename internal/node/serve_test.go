@@ -152,7 +152,8 @@ func TestServiceInAnImage(t *testing.T) {
 	args := filepath.Join(t.TempDir(), "args")
 	f.env = []string{"PATH=" + fakeApptainer(t), "APPTAINER_TEST_ARGS=" + args, "CUDA_VISIBLE_DEVICES=0"}
 	s := &f.plan.Services[0]
-	s.Image = &rundir.Image{URI: "docker://x/y:v1", Digest: "sha256:00"}
+	// The folder above all is mounted first, read-only; else it would hide the rank's, where the server writes.
+	s.Image = &rundir.Image{URI: "docker://x/y:v1", Digest: "sha256:00", Binds: []rundir.Bind{{Path: f.dir}}}
 	s.Argv = append([]string{os.Args[0]}, s.Argv[1:]...)
 	s.Resources.GPUsPerNode = 1
 	if code := f.wait(f.start()); code != 0 {
@@ -163,7 +164,7 @@ func TestServiceInAnImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := f.rankDir("sim", 0)
-	want := "exec --cleanenv --home " + dir + " --bind " + dir + " --nv docker://x/y@sha256:00 " + os.Args[0] + " llmsim"
+	want := "exec --cleanenv --home " + dir + " --bind " + f.dir + ":" + f.dir + ":ro --bind " + dir + " --nv docker://x/y@sha256:00 " + os.Args[0] + " llmsim"
 	if !strings.HasPrefix(string(got), want) || strings.Contains(string(got), "s3cret") {
 		t.Errorf("apptainer got %q, want it to begin with %q and to hold no secret", got, want)
 	}

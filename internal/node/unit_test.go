@@ -98,6 +98,34 @@ func TestImageSource(t *testing.T) {
 	}
 }
 
+func TestAllBinds(t *testing.T) {
+	const run = "/scratch/p/run"
+	ro := func(path string) rundir.Bind { return rundir.Bind{Path: path} }
+	rw := func(path string) rundir.Bind { return rundir.Bind{Path: path, Writable: true} }
+	cases := map[string]struct {
+		reason   string
+		binds    []rundir.Bind
+		writable []string
+		want     []rundir.Bind
+	}{
+		"nothing":          {"the rank's own folder is always there", nil, nil, []rundir.Bind{rw(run)}},
+		"own folders":      {"they lie in a folder that is there", nil, []string{run + "/drive1"}, []rundir.Bind{rw(run)}},
+		"elsewhere":        {"another disk", nil, []string{"/mnt/nvme0/x"}, []rundir.Bind{rw("/mnt/nvme0/x"), rw(run)}},
+		"above":            {"mounted after the rank's folder it would hide it, and nothing could be written", []rundir.Bind{ro("/scratch")}, nil, []rundir.Bind{ro("/scratch"), rw(run)}},
+		"model in cache":   {"the model stays what it is", []rundir.Bind{ro("/c/hf/m"), rw("/c")}, nil, []rundir.Bind{rw("/c"), ro("/c/hf/m"), rw(run)}},
+		"cache in model":   {"the cache can be written", []rundir.Bind{ro("/c"), rw("/c/cache")}, nil, []rundir.Bind{ro("/c"), rw("/c/cache"), rw(run)}},
+		"three levels":     {"the nearest one above counts", []rundir.Bind{rw("/c"), ro("/c/d"), rw("/c/d/e")}, nil, []rundir.Bind{rw("/c"), ro("/c/d"), rw("/c/d/e"), rw(run)}},
+		"twice":            {"the image names the cache, and so does the engine", []rundir.Bind{ro("/c/"), rw("/c")}, nil, []rundir.Bind{rw("/c"), rw(run)}},
+		"twice, otherwise": {"in the other order", []rundir.Bind{rw("/c"), ro("/c")}, nil, []rundir.Bind{rw("/c"), rw(run)}},
+		"like a folder":    {"its name begins alike, and no more", []rundir.Bind{rw("/scratch/p/ru")}, nil, []rundir.Bind{rw("/scratch/p/ru"), rw(run)}},
+	}
+	for name, c := range cases {
+		if diff := cmp.Diff(c.want, allBinds(c.binds, append(c.writable, run)...)); diff != "" {
+			t.Errorf("%s: %s: -want +got:\n%s", name, c.reason, diff)
+		}
+	}
+}
+
 func TestPickPorts(t *testing.T) {
 	ports := make([]rundir.Port, 20)
 	for i := range ports {
