@@ -108,8 +108,8 @@ func (r *reference) complete(n, input, output int) (completion, error) {
 	if err != nil {
 		return completion{}, err
 	}
-	if k, err := unix.Write(r.fd, []byte(ask)); err != nil || k != len(ask) {
-		return completion{}, fmt.Errorf("send: %d of %d bytes: %v", k, len(ask), err)
+	if _, err := unix.Write(r.fd, []byte(ask)); err != nil { // a socket that blocks takes all of it
+		return completion{}, fmt.Errorf("send: %w", err)
 	}
 	if err := r.head(); err != nil {
 		return completion{}, err
@@ -212,8 +212,11 @@ func (r *reference) chunk() ([]byte, error) {
 	}
 	chunk := bytes.Clone(r.raw[:size])
 	r.raw = r.raw[size:]
-	if end, err := r.line(); err != nil || end != "" {
-		return nil, fmt.Errorf("after a chunk comes %q: %v", end, err)
+	switch end, err := r.line(); {
+	case err != nil:
+		return nil, err
+	case end != "":
+		return nil, fmt.Errorf("after a chunk comes %q", end)
 	}
 	return chunk, nil
 }

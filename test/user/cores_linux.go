@@ -2,6 +2,7 @@ package user
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,15 +65,27 @@ func Pin(t testing.TB, pid int, on []int) {
 func Own(t testing.TB, pid, core int) {
 	t.Helper()
 	Pin(t, pid, []int{core})
-	first := &unix.SchedAttr{Policy: unix.SCHED_RR, Priority: 1}
-	eachThread(t, pid, func(tid int) error {
-		err := unix.SchedSetAttr(tid, first, 0)
-		if errors.Is(err, unix.EPERM) {
-			t.Logf("process %d shares core %d with whatever else runs there: %v", pid, core, err)
-			return nil
-		}
-		return err
-	})
+	eachThread(t, pid, func(tid int) error { return goFirst(t, tid, core) })
+}
+
+// OwnThread gives the calling goroutine a thread of its own until its end, with the core and the precedence that Own
+// gives a process.
+func OwnThread(t testing.TB, core int) error {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	if err := unix.SchedSetaffinity(0, setOf([]int{core})); err != nil {
+		return fmt.Errorf("run on core %d: %w", core, err)
+	}
+	return goFirst(t, 0, core)
+}
+
+// goFirst lets a thread go before all that has no such precedence, where the system lets us.
+func goFirst(t testing.TB, tid, core int) error {
+	err := unix.SchedSetAttr(tid, &unix.SchedAttr{Policy: unix.SCHED_RR, Priority: 1}, 0)
+	if errors.Is(err, unix.EPERM) {
+		t.Logf("thread %d shares core %d with whatever else runs there: %v", tid, core, err)
+		return nil
+	}
+	return err
 }
 
 // eachThread does something with all threads of a process, until none is new.

@@ -1,8 +1,10 @@
 package user
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"assay.bench/internal/results"
 	"assay.bench/internal/rundir"
@@ -27,9 +29,15 @@ func (u *User) Records() []string {
 // Await waits until the status of a component's first rank is as wanted.
 func (u *User) Await(benchmark, component string, wanted func(rundir.Status) bool) rundir.Status {
 	u.t.Helper()
+	return u.AwaitRank(benchmark, component, 0, wanted)
+}
+
+// AwaitRank waits until the status of a component's rank is as wanted.
+func (u *User) AwaitRank(benchmark, component string, rank int, wanted func(rundir.Status) bool) rundir.Status {
+	u.t.Helper()
 	var s rundir.Status
-	Until(u.t, benchmark+": "+component, func() bool {
-		dirs, err := filepath.Glob(u.Path("state", "assay", "*", "work", "*", "*", benchmark, "*", "*", "1", component, "0"))
+	Until(u.t, fmt.Sprintf("%s: %s/%d", benchmark, component, rank), func() bool {
+		dirs, err := filepath.Glob(u.Path("state", "assay", "*", "work", "*", "*", benchmark, "*", "*", "1", component, strconv.Itoa(rank)))
 		if err != nil || len(dirs) == 0 {
 			return false
 		}
