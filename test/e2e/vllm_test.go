@@ -5,10 +5,12 @@ package e2e
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -35,7 +37,7 @@ spec:
       cacheFolder: %s
       env: [{name: GATE_FOLDER, value: %s}, {name: GATE_PROGRAM, value: %s}]
       extraArgs: [%s]
-    readiness: {interval: 50ms}
+    readiness: {timeout: 1m, interval: 50ms}
   clients:
   - name: load
     target: {service: vllm}
@@ -145,9 +147,10 @@ func TestServerAnswersNobodyWithoutTheKey(t *testing.T) {
 	if !e.Authenticated {
 		t.Error("the status says that the server asks for no key")
 	}
+	server := "http://" + net.JoinHostPort(e.Host, strconv.Itoa(e.Port))
 	ask := `{"model": "` + e.Model + `", "prompt": [1, 2], "max_tokens": 2}`
 	for _, key := range []string{"", "Bearer guess"} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fmt.Sprintf("http://%s:%d/v1/completions", e.Host, e.Port), strings.NewReader(ask))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server+"/v1/completions", strings.NewReader(ask))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -73,7 +73,7 @@ func standIn(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	port := os.Getenv("VLLM_PORT")
-	sim := exec.CommandContext(ctx, os.Getenv(gateProgram), "--model", o.model, "--served-model-name", o.name, "--port", port, //nolint:gosec // the recipe names it
+	sim := exec.CommandContext(ctx, os.Getenv(gateProgram), "--model", o.model, "--served-model-name", o.name, "--port", port,
 		"--max-model-len", o.maxModelLen, "--max-num-seqs", o.maxNumSeqs, "--force-dummy-tokenizer",
 		"--time-to-first-token", "10ms", "--inter-token-latency", "1ms")
 	sim.Stdout, sim.Stderr = os.Stdout, os.Stderr
