@@ -32,6 +32,9 @@ func loadRank(r *rank, s secrets) int {
 	if err != nil {
 		return r.refuse(err)
 	}
+	if err := wakeEarly(); err != nil {
+		r.sayf("%v", err)
+	}
 	return r.run(rundir.PhaseWaiting, nil, c.work)
 }
 
