@@ -199,6 +199,6 @@ func (c *client) addStage(r *results.Rank) {
 	}
 	r.Warnings = st.warnings
 	for name, n := range st.calls.All() {
-		r.Count(name, n)
+		*r = r.Counted(name, n)
 	}
 }

@@ -1,7 +1,5 @@
 package results
 
-import "slices"
-
 // RankVersion is the version of a rank's result.json.
 const RankVersion = 1
 
@@ -87,13 +85,10 @@ func (r Rank) Total(name string) Total {
 	return Total{Name: name}
 }
 
-// Count adds to what was counted in all under a name, outside of the window.
-func (r *Rank) Count(name string, n int64) {
-	at := slices.IndexFunc(r.Totals, func(t Total) bool { return t.Name == name })
-	if at < 0 {
-		at, r.Totals = len(r.Totals), append(r.Totals, Total{Name: name})
-	}
-	r.Totals[at].All += n
+// Counted is the result with more of what was counted under a name, outside of the window.
+func (r Rank) Counted(name string, n int64) Rank {
+	r.Totals = addTotals(r.Totals, []Total{{Name: name, All: n}})
+	return r
 }
 
 // Counts are numbers of requests.

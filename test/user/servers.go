@@ -60,7 +60,11 @@ func (u *User) Serve(url, program string, args ...string) *Command {
 		}
 	})
 	Until(u.t, url+" answers", func() bool {
-		res, err := http.Get(url)
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
+		if err != nil {
+			u.t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return false
 		}
