@@ -218,7 +218,7 @@ type OpenLoop struct {
 
 // Timeouts end a request that takes too long.
 type Timeouts struct {
-	// firstToken is the longest wait for the first token, or the first byte of an object.
+	// firstToken is the longest wait for the first token, or the first byte of an object; a write must end within it.
 	// +optional
 	// +kubebuilder:default="30s"
 	FirstToken Duration `json:"firstToken,omitempty"`

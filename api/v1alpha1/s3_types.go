@@ -16,7 +16,7 @@ type S3Workload struct {
 	Bucket string `json:"bucket,omitempty"`
 	// prefix comes before the load's own prefix in every key, such as team/benchmarks.
 	// +optional
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`
 	// +kubebuilder:validation:MaxLength=256
 	Prefix string `json:"prefix,omitempty"`
 	// region that requests are signed for.
@@ -29,7 +29,8 @@ type S3Workload struct {
 	// +optional
 	// +kubebuilder:default={put: 1, get: 1}
 	Mix S3Mix `json:"mix,omitempty"`
-	// objects is how many objects are stored before the measurement, to be read by it.
+	// objects is how many objects are stored before the measurement, to be read by it. How long that takes nobody knows
+	// beforehand: the time limit of the job must leave room for it.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100000000

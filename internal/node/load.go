@@ -141,6 +141,7 @@ func (c *client) repeat(ctx context.Context, k int) *ending {
 func (c *client) loadFrom(ctx context.Context, k int, clock load.Clock) *ending {
 	offer, err := c.offer(k)
 	if err != nil {
+		c.cleanUp(ctx, k, asEnding(err))
 		return asEnding(err)
 	}
 	c.status.must(func(st *rundir.Status) {
@@ -153,6 +154,7 @@ func (c *client) loadFrom(ctx context.Context, k int, clock load.Clock) *ending 
 	}
 	run, err := c.prepare(k, offer, s, clock)
 	if err != nil {
+		c.cleanUp(ctx, k, asEnding(err))
 		return asEnding(err)
 	}
 	c.run.Store(run)
@@ -164,6 +166,9 @@ func (c *client) loadFrom(ctx context.Context, k int, clock load.Clock) *ending 
 	c.log("LoadStarts", "repeat", k, "t0", s.t0.UTC())
 	out, end := c.drive(ctx, k, run)
 	c.run.Store(nil)
+	if out != nil && c.stage.Load() != nil {
+		c.check(c.keepWhole(k, out)) // the clean-up takes its time, and the rank may be lost meanwhile
+	}
 	c.cleanUp(ctx, k, end)
 	if out != nil {
 		if err := c.finish(k, out); err != nil {
@@ -306,6 +311,15 @@ func (c *client) finish(k int, out *load.Result) error {
 		return err
 	}
 	return c.spool.drop(k)
+}
+
+// keepWhole writes result.json of a load that is over where a lost rank leaves it.
+func (c *client) keepWhole(k int, out *load.Result) error {
+	b, err := results.SealCompact(c.result(k, out))
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.spool.keep(k, b), c.spool.share())
 }
 
 // keep writes result.json of a repeat under way to the node's disk: what is left of it when the rank is killed.

@@ -24,6 +24,11 @@ func (c *client) result(k int, out *load.Result) results.Rank {
 		r.Totals = append(r.Totals, results.Total(t))
 	}
 	c.addStage(&r)
+	if w := c.spec.S3; w != nil {
+		if r.Payload, r.Content = w.Payload, "Verify"; w.Discard {
+			r.Content = "Discard"
+		}
+	}
 	for _, e := range out.Errors {
 		r.Errors = append(r.Errors, results.ErrorCount(e))
 	}

@@ -136,11 +136,17 @@ func (c *client) cleanUp(ctx context.Context, k int, end *ending) {
 	early := end.code != rundir.ExitOK
 	c.status.must(func(st *rundir.Status) { st.Phase = rundir.PhaseCleaning })
 	c.awaitOthers(ctx, k, early)
-	ctx, cancel := graceful(ctx, cleanUpGrace, early)
+	ctx, cancel := c.graceful(ctx, early)
 	defer cancel()
 	begin := time.Now()
 	calls, err := st.objects.Remove(ctx)
 	st.calls.Add(calls)
+	if s := c.barrier.service; err != nil && s != nil {
+		if s.look(time.Now()); s.over() || s.status != nil && s.status.Phase == rundir.PhaseStopping {
+			c.log("CleanUpFailed", "repeat", k, "error", err)
+			return // its server has ended, and took with it what was stored
+		}
+	}
 	if err != nil {
 		st.warnings = append(st.warnings, fmt.Sprintf("not everything below its prefix is removed: %v", err))
 		c.log("CleanUpFailed", "repeat", k, "error", err)
@@ -149,7 +155,8 @@ func (c *client) cleanUp(ctx context.Context, k int, end *ending) {
 	c.log("CleanUpDone", "repeat", k, "calls", calls, "took", time.Since(begin))
 }
 
-// awaitOthers waits until every other rank of this client has closed the repeat, or never will.
+// awaitOthers waits until every other rank of this client has closed the repeat, or never will, and no other client loads
+// any more: its measurement is not to be disturbed.
 func (c *client) awaitOthers(ctx context.Context, k int, early bool) {
 	if early {
 		var cancel context.CancelFunc
@@ -161,10 +168,14 @@ func (c *client) awaitOthers(ctx context.Context, k int, early bool) {
 	for {
 		open, now := 0, time.Now()
 		for _, p := range c.barrier.clients {
-			if p.name != c.name || p.rank == c.number {
+			if p.name == c.name && p.rank == c.number {
 				continue
 			}
-			if p.look(now); p.closed(k) == nil && !p.over() && !p.lost(now, c.lostAfter) {
+			if p.look(now); p.name != c.name {
+				if p.measures() && !p.lost(now, c.lostAfter) {
+					open++
+				}
+			} else if p.closed(k) == nil && !p.over() && !p.lost(now, c.lostAfter) {
 				open++
 			}
 		}
@@ -179,16 +190,26 @@ func (c *client) awaitOthers(ctx context.Context, k int, early bool) {
 	}
 }
 
-// graceful is a context that ends some time after another one does; at once begins to count.
-func graceful(ctx context.Context, grace time.Duration, atOnce bool) (context.Context, context.CancelFunc) {
+// graceful is a context that ends some time after ctx does, or after control.json asks to drain; atOnce begins to count.
+func (c *client) graceful(ctx context.Context, atOnce bool) (context.Context, context.CancelFunc) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	begin := func() { time.AfterFunc(grace, cancel) }
-	if atOnce {
-		begin()
-		return own, cancel
-	}
-	stop := context.AfterFunc(ctx, begin)
-	return own, func() { stop(); cancel() }
+	go func() {
+		if !atOnce {
+			select {
+			case <-ctx.Done():
+			case <-c.drain:
+			case <-own.Done():
+			}
+		}
+		grace := time.NewTimer(cleanUpGrace)
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+			cancel()
+		case <-own.Done():
+		}
+	}()
+	return own, cancel
 }
 
 // addStage adds to a rank's result what it did outside of its load.

@@ -70,6 +70,11 @@ func (p *peer) fate(lost string) string {
 	return lost
 }
 
+// measures says that a client is between its T0 and the end of its load.
+func (p *peer) measures() bool {
+	return p.loads() && p.status.Phase != rundir.PhasePreparing && p.status.Phase != rundir.PhaseCleaning
+}
+
 // loads says that a client uses its service: it is between its T0 and the end of its load, or stores or removes objects.
 func (p *peer) loads() bool {
 	if p.status == nil {

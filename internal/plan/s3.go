@@ -81,6 +81,9 @@ func logNormal(out rundir.Size, l *v1alpha1.LogNormalSize) (rundir.Size, error) 
 	if err != nil {
 		return out, v1alpha1.At("logNormal.median", err)
 	}
+	if out.Median < out.Min || out.Median > out.Max {
+		return out, v1alpha1.At("logNormal.median", fmt.Errorf("%s is not from min to max, %s to %s", l.Median, l.Min, l.Max))
+	}
 	if out.Sigma, err = l.Sigma.Float(); err == nil && (out.Sigma <= 0 || out.Sigma > 5) {
 		err = fmt.Errorf("%q is not above 0 and at most 5", string(l.Sigma))
 	}

@@ -91,6 +91,7 @@ func Build(in Input) (Result, error) {
 	for _, c := range in.Checks {
 		r.CrossChecks = append(r.CrossChecks, crossCheck(c, byName))
 	}
+	r.Counted = counted(r.CrossChecks)
 	r.settle(in, byName)
 	r.warn(clients)
 	r.clean()
@@ -149,6 +150,7 @@ func (c *client) result() ClientResult {
 	if len(c.parts) > 0 {
 		first := c.parts[0].ranks[0]
 		out.Workload, out.Mode, out.Seed = first.Workload, first.Mode, first.Seed
+		out.Payload, out.Content = first.Payload, first.Content
 		out.Warmup, out.Window, out.Cooldown = float64(first.Warmup)/second, float64(first.Window)/second, float64(first.Cooldown)/second
 		for _, r := range c.parts[0].ranks {
 			out.Concurrency += r.Concurrency
@@ -277,6 +279,31 @@ func crossCheck(c CheckInput, byName map[string]*client) CrossCheck {
 	out.Difference = c.Increase - float64(out.Clients)
 	out.Agrees = math.Abs(out.Difference) <= c.Tolerance*max(c.Increase, float64(out.Clients))
 	return out
+}
+
+// counted adds up checks over their repeats. A counter that could not be read in one is not known in all.
+func counted(checks []CrossCheck) []CrossCheck {
+	var sums []CrossCheck
+	for _, c := range checks {
+		at := slices.IndexFunc(sums, func(x CrossCheck) bool {
+			return x.Service == c.Service && x.Metric == c.Metric && x.Labels == c.Labels && x.Total == c.Total
+		})
+		if at < 0 {
+			c.Repeat = 0
+			sums = append(sums, c)
+			continue
+		}
+		sum := &sums[at]
+		sum.Clients += c.Clients
+		sum.Difference += c.Difference
+		sum.Agrees = sum.Agrees && c.Agrees
+		if sum.Server == nil || c.Server == nil {
+			sum.Server, sum.Difference = nil, 0
+			continue
+		}
+		sum.Server = new(*sum.Server + *c.Server)
+	}
+	return sums
 }
 
 // labelWords writes labels as the text format of Prometheus does.

@@ -14,6 +14,9 @@ type Rank struct {
 	// Workload is inference or s3; Mode is closed or open.
 	Workload string `json:"workload"`
 	Mode     string `json:"mode"`
+	// Payload is how the bodies of writes were protected, and Content what became of what was read, of a load of objects.
+	Payload string `json:"payload,omitempty"`
+	Content string `json:"content,omitempty"`
 	// Concurrency and Rate are this rank's share of a closed and of an open loop.
 	Concurrency int     `json:"concurrency,omitempty"`
 	Rate        float64 `json:"rate,omitempty"`

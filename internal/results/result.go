@@ -66,6 +66,8 @@ type Result struct {
 	Clients     []ClientResult  `json:"clients"`
 	Services    []ServiceResult `json:"services"`
 	CrossChecks []CrossCheck    `json:"crossChecks"`
+	// Counted are the cross-checks added up over all repeats, their repeat 0; Agrees says that each repeat agrees.
+	Counted []CrossCheck `json:"counted,omitempty"`
 	// Warnings are for the reader; they do not change the outcome.
 	Warnings []string `json:"warnings"`
 	// SpecHash is the SHA-256 of the spec; Version is the program's.
@@ -113,11 +115,15 @@ const (
 
 // ClientResult is one client over its merged ranks and joined repeats.
 type ClientResult struct {
-	Name        string  `json:"name"`
-	Target      string  `json:"target"`
-	Workload    string  `json:"workload"`
-	Model       string  `json:"model,omitempty"` // that it asks for
-	Mode        string  `json:"mode"`
+	Name     string `json:"name"`
+	Target   string `json:"target"`
+	Workload string `json:"workload"`
+	Model    string `json:"model,omitempty"` // that it asks for
+	Mode     string `json:"mode"`
+	// Payload is how a load of objects protects what it writes: Unsigned, SHA256 or CRC32C. Content is what becomes of what it
+	// reads: Verify or Discard.
+	Payload     string  `json:"payload,omitempty"`
+	Content     string  `json:"content,omitempty"`
 	Concurrency int     `json:"concurrency,omitempty"`
 	Rate        float64 `json:"rate,omitempty"`
 	Ranks       int     `json:"ranks"`

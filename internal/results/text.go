@@ -211,11 +211,32 @@ func (s *summary) validity() {
 	}
 	s.printf("\n")
 	s.words("  valid: ", strings.Join(words, "; "))
+	s.counters()
 	for _, c := range r.Clients {
 		for _, l := range c.Limits {
 			s.words("    ✗ ", c.Name+" "+l)
 		}
 	}
+}
+
+// counters shows what the server and the clients have counted, over all repeats, with the difference.
+func (s *summary) counters() {
+	if !s.r.measured() || len(s.r.Counted) == 0 {
+		return
+	}
+	t := table{align: "llrrr"}
+	t.add("", "counted", "by the server", "by the clients", "difference")
+	for _, c := range s.r.Counted {
+		server, difference, sign := "not read", "", "✗"
+		if c.Server != nil {
+			server, difference = bound(*c.Server, ""), bound(c.Difference, "")
+		}
+		if c.Agrees {
+			sign = "✓"
+		}
+		t.add(sign, c.Service+" "+c.Total, server, count(c.Clients), difference)
+	}
+	t.write(s)
 }
 
 func plural(n int, word string) string {

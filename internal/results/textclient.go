@@ -20,6 +20,9 @@ func (s *summary) client(c ClientResult) {
 	if c.Ranks > 1 {
 		load += ", " + plural(c.Ranks, "instance")
 	}
+	if c.Payload != "" {
+		load += "; payload " + c.Payload + ", content " + map[string]string{"Verify": "verified", "Discard": "not verified"}[c.Content]
+	}
 	s.words("  ", load)
 	phases := fmt.Sprintf("%s in %s of %s after %s of warm-up", plural(int(c.Measured.Offered), "request"),
 		plural(s.r.RepeatsPlanned, "repeat"), length(c.Window), length(c.Warmup))

@@ -349,9 +349,9 @@ type Resources struct {
 const (
 	// DefaultStopTimeout is what a StopTimeout of 0 means.
 	DefaultStopTimeout = 30 * time.Second
-	// serviceSlack is what a service's rank may take beside its server: the last scrape and its files.
+	// serviceSlack is what a service's rank may take beside its server: the last scrape, its files and its folders.
 	serviceSlack = 20 * time.Second
-	// clientStop is what a client's rank may take to write what it measured.
+	// clientStop is what a client's rank may take to remove what it stored and to write what it measured.
 	clientStop = 20 * time.Second
 	// jobSlack is what the batch step may take after its last component: to end what that left behind, and its own files.
 	jobSlack = 15 * time.Second

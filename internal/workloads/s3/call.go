@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 
 	"assay.bench/internal/load"
@@ -45,7 +46,6 @@ var errNoS3 = errors.New("the endpoint does not speak S3: name the API's address
 
 // call makes one request outside of the load, and returns the body of its answer.
 func (w *worker) call(name string, r request, body []byte) ([]byte, error) {
-	w.calls[name]++
 	sum := sha256.Sum256(body)
 	r.payload = hex.EncodeToString(sum[:])
 	b := append(append(w.message[:0], r.method...), ' ')
@@ -65,22 +65,22 @@ func (w *worker) call(name string, r request, body []byte) ([]byte, error) {
 	}
 	keep := false
 	defer func() { c.Finish(keep) }()
-	answer, err := w.called(r.method)
-	if refused, is := errors.AsType[*apiError](err); is || err == nil {
-		keep = err == nil || refused != nil
+	if err := c.Write(w.message); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	w.calls[name]++ // it went out, so the server may have counted it
+	answer, err := w.called(r.method)
+	refused, _ := errors.AsType[*apiError](err)
+	keep = err == nil || refused != nil
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return answer, nil
 }
 
-// called sends the message and reads the whole answer; one that says no is an *apiError.
+// called reads the whole answer to a message; one that says no is an *apiError.
 func (w *worker) called(method string) ([]byte, error) {
 	c := w.connection
-	if err := c.Write(w.message); err != nil {
-		return nil, err
-	}
 	h, err := c.Head()
 	if err != nil {
 		return nil, err
@@ -108,11 +108,20 @@ func (w *worker) called(method string) ([]byte, error) {
 	if h.Status/100 == 2 {
 		return answer, nil
 	}
-	refused := &apiError{Status: h.Status}
-	if method != "HEAD" && (xml.Unmarshal(answer, refused) != nil || refused.Code == "") {
-		return nil, fmt.Errorf("%w (HTTP %d)", errNoS3, h.Status)
+	return nil, refusal(method, h.Status, answer)
+}
+
+// refusal reads an answer that says no. What is no document of S3's is a sign of another server, unless the server is in
+// trouble, for then a proxy may speak for it.
+func refusal(method string, status int, answer []byte) error {
+	refused := &apiError{Status: status}
+	if method == "HEAD" || xml.Unmarshal(answer, refused) == nil && refused.Code != "" {
+		return refused
 	}
-	return nil, refused
+	if status >= http.StatusInternalServerError {
+		return &apiError{Status: status}
+	}
+	return fmt.Errorf("%w (HTTP %d)", errNoS3, status)
 }
 
 // status is the HTTP status of a call's error; 0 for none.
@@ -125,10 +134,12 @@ func status(err error) int {
 
 // store puts one object outside of the load.
 func (w *worker) store(obj object) error {
-	w.calls[callPutObject]++
 	op := &load.Op{Sent: w.workload.options.Clock.Now()}
 	w.prepare(opPut, obj)
 	out := w.exchange(op, opPut, obj)
+	if out.sent {
+		w.calls[callPutObject]++
+	}
 	err := out.err
 	switch {
 	case out.kind == "":

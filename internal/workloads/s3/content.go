@@ -40,12 +40,15 @@ type content struct {
 }
 
 // newContent makes the pool of a seed.
-func newContent(seed uint64) *content {
-	c := &content{pool: make([]byte, poolBytes)}
-	for i := 0; i < poolBytes; i += 8 {
-		binary.LittleEndian.PutUint64(c.pool[i:], load.Rand(seed, streamPool, uint64(i)))
+func newContent(seed uint64) *content { return &content{pool: newPool(seed, poolBytes)} }
+
+// newPool makes as much of the pool as the largest object needs.
+func newPool(seed uint64, largest int64) []byte {
+	pool := make([]byte, min(poolBytes, (largest+blockBytes-1)/blockBytes*blockBytes))
+	for i := 0; i < len(pool); i += 8 {
+		binary.LittleEndian.PutUint64(pool[i:], load.Rand(seed, streamPool, uint64(i)))
 	}
-	return c
+	return pool
 }
 
 // at returns the bytes of an object from an offset, a multiple of poolBytes, on: at most n of them and never more than

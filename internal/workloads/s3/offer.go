@@ -62,8 +62,8 @@ func (o object) appendKey(b []byte) []byte {
 func isKey(name string) bool {
 	place, number, found := strings.Cut(name, "/")
 	phase, number, again := strings.Cut(number, "/")
-	_, err := strconv.ParseUint(number, 10, 64)
-	return found && again && err == nil && len(place) == 1 && len(phase) == 1 &&
+	n, err := strconv.ParseUint(number, 10, 64)
+	return found && again && err == nil && strconv.FormatUint(n, 10) == number && len(place) == 1 && len(phase) == 1 &&
 		strings.Contains(string([]byte{byte(dataSet), byte(victims), byte(written)}), place) && strings.Contains(phaseLetters, phase)
 }
 
@@ -207,5 +207,6 @@ func size(s rundir.Size, x uint64) int64 {
 	low, high := at(max(1, s.Min)), at(s.Max)
 	p := low + (high-low)*(float64(x>>11)+0.5)*0x1p-53
 	bytes := float64(s.Median) * math.Exp(-s.Sigma*math.Sqrt2*math.Erfcinv(2*p))
-	return min(s.Max, max(s.Min, int64(math.Round(bytes))))
+	// Before the conversion: what an infinity becomes depends on the processor.
+	return int64(math.Round(min(float64(s.Max), max(float64(s.Min), bytes))))
 }

@@ -155,12 +155,16 @@ func (w *worker) claim(context.Context) error {
 		return fmt.Errorf("bucket %s holds %s, which is not ours: name another prefix, or remove it yourself", p.Bucket, found.Contents[0].Key)
 	}
 	if err == nil {
+		// From here on the mark may be there, also when its answer is lost; a refusal is an answer.
+		w.workload.claimed.Store(true)
 		_, err = w.call(callPutObject, request{method: "PUT", path: w.markPath()}, []byte("Objects below this prefix belong to a benchmark of assay.\n"))
 	}
 	if err != nil {
+		if status(err) > 0 {
+			w.workload.claimed.Store(false)
+		}
 		return fmt.Errorf("bucket %s: %w", p.Bucket, w.advised(err))
 	}
-	w.workload.claimed.Store(true)
 	return nil
 }
 
@@ -206,8 +210,19 @@ func (w *worker) list(next string, n int) (list, error) {
 	if err != nil {
 		return found, err
 	}
+	if found, err = parseList(answer); err != nil {
+		return found, fmt.Errorf("%s: %w", callListObjectsV2, err)
+	}
+	if found.IsTruncated && (found.Next == "" || found.Next == next) {
+		return found, fmt.Errorf("%s: the server says that there are more keys and not from where on", callListObjectsV2)
+	}
+	return found, nil
+}
+
+func parseList(answer []byte) (list, error) {
+	var found list
 	if err := xml.Unmarshal(answer, &found); err != nil {
-		return found, fmt.Errorf("%s: %w", callListObjectsV2, errNoS3)
+		return list{}, errNoS3
 	}
 	return found, nil
 }

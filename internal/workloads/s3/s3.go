@@ -69,6 +69,8 @@ type Workload struct {
 	offer   *offer
 	// stored are the objects that Store has stored, toStore all that it will.
 	stored, toStore atomic.Int64
+	// pool is copied by each worker that writes: to make it takes a millisecond, which no request may wait for.
+	pool []byte
 	// claimed says that what lies below the prefix is ours to remove.
 	claimed atomic.Bool
 }
@@ -92,6 +94,7 @@ func New(o Options) (*Workload, error) {
 		options: o, host: base.Host,
 		http:  http1.OptionsFor(base, o.TLS, o.Clock),
 		offer: newOffer(&o.Plan, o.Seed, o.InFlight),
+		pool:  newPool(o.Seed, o.Plan.Size.Max),
 	}
 	if o.Dial != nil {
 		w.http.Dial = o.Dial

@@ -12,6 +12,7 @@ import (
 	"hash/crc32"
 	"io"
 	"iter"
+	"slices"
 	"strconv"
 
 	"assay.bench/internal/load"
@@ -50,7 +51,7 @@ const (
 
 func newWorker(ctx context.Context, w *Workload) *worker {
 	return &worker{
-		workload: w, connection: http1.New(ctx, &w.http), content: newContent(w.options.Seed), digest: sha256.New(),
+		workload: w, connection: http1.New(ctx, &w.http), digest: sha256.New(),
 		signer: newSigner(w.options.Credentials, w.options.Plan.Region, w.host), calls: Calls{},
 	}
 }
@@ -116,9 +117,17 @@ func (w *worker) prepare(does operation, obj object) {
 	}
 	b = append(w.signer.append(b, r, w.workload.options.Wall()), "\r\n"...)
 	if does == opPut && obj.size <= together {
-		b = append(b, w.content.at(obj.identity, 0, obj.size)...)
+		b = append(b, w.writes().at(obj.identity, 0, obj.size)...)
 	}
 	w.message = b
+}
+
+// writes is the content of what this worker writes; those that only read need none.
+func (w *worker) writes() *content {
+	if w.content == nil {
+		w.content = &content{pool: slices.Clone(w.workload.pool)}
+	}
+	return w.content
 }
 
 // protect says in the request how its body is protected.
@@ -145,7 +154,7 @@ func (w *worker) protect(r *request, obj object) {
 func (w *worker) pieces(obj object) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for off := int64(0); off < obj.size; off += poolBytes {
-			if !yield(w.content.at(obj.identity, off, obj.size-off)) {
+			if !yield(w.writes().at(obj.identity, off, obj.size-off)) {
 				return
 			}
 		}

@@ -20,7 +20,8 @@ type S3WorkloadApplyConfiguration struct {
 	Region *string `json:"region,omitempty"`
 	// mix holds the weights of the operations.
 	Mix *S3MixApplyConfiguration `json:"mix,omitempty"`
-	// objects is how many objects are stored before the measurement, to be read by it.
+	// objects is how many objects are stored before the measurement, to be read by it. How long that takes nobody knows
+	// beforehand: the time limit of the job must leave room for it.
 	Objects *int32 `json:"objects,omitempty"`
 	// size of the objects.
 	Size *ObjectSizeApplyConfiguration `json:"size,omitempty"`

@@ -13,7 +13,7 @@ import (
 //
 // Timeouts end a request that takes too long.
 type TimeoutsApplyConfiguration struct {
-	// firstToken is the longest wait for the first token, or the first byte of an object.
+	// firstToken is the longest wait for the first token, or the first byte of an object; a write must end within it.
 	FirstToken *apiv1alpha1.Duration `json:"firstToken,omitempty"`
 	// idle is the longest wait between two tokens, or two pieces of an object.
 	Idle *apiv1alpha1.Duration `json:"idle,omitempty"`
