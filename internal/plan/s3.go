@@ -45,7 +45,7 @@ func (b builder) prefix(client, before string) string {
 func objectSize(s v1alpha1.ObjectSize) (rundir.Size, error) {
 	out := rundir.Size{Distribution: rundir.SizeUniform}
 	var bounds [2]v1alpha1.Quantity
-	field := ""
+	var field string
 	switch {
 	case s.Uniform != nil:
 		field, bounds = "uniform", [2]v1alpha1.Quantity{s.Uniform.Min, s.Uniform.Max}

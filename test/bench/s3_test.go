@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"assay.bench/internal/load"
+	"assay.bench/internal/workloads/s3"
 	"assay.bench/test/user"
 )
 
@@ -58,8 +59,9 @@ func (j s3Job) baseline() s3Job {
 	return j
 }
 
-// store makes the bucket and the data set of a job. The latter is empty for one that writes.
-func (j s3Job) store(t *testing.T) {
+// store makes the bucket and the data set of a job, and returns who may remove it. The data set is empty for one that
+// writes.
+func (j s3Job) store(t *testing.T) *s3.Workload {
 	t.Helper()
 	w, err := j.workload(load.NewTimerClock())
 	if err != nil {
@@ -68,14 +70,16 @@ func (j s3Job) store(t *testing.T) {
 	if _, err := w.Store(t.Context(), 0, 1); err != nil {
 		t.Fatal(err)
 	}
+	return w
 }
 
 // run runs the client of a job in a process of its own, on a core of its own. A client ends with an error at the first
 // answer that is not as it should be; that the store holds what was written is checked here.
 func (j s3Job) run(t *testing.T) s3Report {
 	t.Helper()
+	var written *s3.Workload
 	if j.Put {
-		j.store(t)
+		written = j.store(t)
 	}
 	program, err := os.Executable()
 	if err != nil {
@@ -107,18 +111,14 @@ func (j s3Job) run(t *testing.T) s3Report {
 	}
 	t.Logf("%s: %d operations, %v", j, report.Operations, report.CPU)
 	if j.Put {
-		j.remove(t, report.Operations)
+		j.remove(t, written, report.Operations)
 	}
 	return report
 }
 
 // remove deletes what a job wrote, and counts it.
-func (j s3Job) remove(t *testing.T, want int64) {
+func (j s3Job) remove(t *testing.T, w *s3.Workload, want int64) {
 	t.Helper()
-	w, err := j.workload(load.NewTimerClock())
-	if err != nil {
-		t.Fatal(err)
-	}
 	calls, err := w.Remove(t.Context())
 	if err != nil {
 		t.Fatal(err)

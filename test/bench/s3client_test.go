@@ -206,14 +206,15 @@ func (j s3Job) minioGet(client *minio.Client) (func(n int) (int64, error), error
 	}, nil
 }
 
-// minioPut writes objects of which each has a key of its own, as our client does.
+// minioPut writes objects of which each has a key of its own, as our client does, and of the same form: others would not be
+// removed.
 func (j s3Job) minioPut(client *minio.Client) (func(n int) (int64, error), error) {
 	content := make([]byte, j.Size)
 	if _, err := rand.Read(content); err != nil {
 		return nil, err
 	}
 	return func(n int) (int64, error) {
-		info, err := client.PutObject(context.Background(), bucket, j.Prefix+"/"+strconv.Itoa(n), bytes.NewReader(content), j.Size, minio.PutObjectOptions{})
+		info, err := client.PutObject(context.Background(), bucket, j.Prefix+"/p/m/"+strconv.Itoa(n), bytes.NewReader(content), j.Size, minio.PutObjectOptions{})
 		return info.Size, err
 	}, nil
 }
