@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -109,10 +110,11 @@ func (w *Workload) beforehand() func(yield func(object) bool) {
 // mostParallel is how many connections the set-up and the clean-up open at most.
 const mostParallel = 16
 
-// parallel does something to each of many things, on several connections. The first error ends it.
+// parallel does something to each of many things, on several connections. After the first error nothing more is begun, and
+// what is under way comes to its end: a write that is cut off may reach the server after the clean-up.
 func parallel[T any](ctx context.Context, w *Workload, each func(yield func(T) bool), do func(*worker, T) error) (Calls, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	begin, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	things, calls := make(chan T), Calls{}
@@ -122,7 +124,7 @@ func parallel[T any](ctx context.Context, w *Workload, each func(yield func(T) b
 			defer one.Close()
 			for thing := range things {
 				if err := do(one, thing); err != nil {
-					cancel(err)
+					stop(err)
 					break
 				}
 			}
@@ -135,13 +137,13 @@ func parallel[T any](ctx context.Context, w *Workload, each func(yield func(T) b
 		select {
 		case things <- thing:
 			return true
-		case <-ctx.Done():
+		case <-begin.Done():
 			return false
 		}
 	})
 	close(things)
 	all.Wait()
-	return calls, context.Cause(ctx)
+	return calls, context.Cause(begin)
 }
 
 // claim makes sure of the bucket and that nothing lies below the prefix, and stores the mark.
@@ -227,6 +229,9 @@ func parseList(answer []byte) (list, error) {
 	return found, nil
 }
 
+// settle is how long the server may take with a write whose answer nobody awaited.
+const settle = time.Second
+
 // Remove deletes what is ours below the prefix, and nothing else; the mark goes last. A prefix that Store has not claimed
 // is left alone. What somebody else has put there stays, and is an error. One rank does it, once no load is under way. It
 // returns the calls that it made, also beside an error.
@@ -234,6 +239,12 @@ func (w *Workload) Remove(ctx context.Context) (Calls, error) {
 	calls := Calls{}
 	if !w.claimed.Load() {
 		return calls, nil
+	}
+	if w.unanswered.Load() {
+		select {
+		case <-time.After(settle):
+		case <-ctx.Done():
+		}
 	}
 	one := newWorker(ctx, w)
 	defer one.Close()
@@ -243,7 +254,7 @@ func (w *Workload) Remove(ctx context.Context) (Calls, error) {
 		_, err := x.call(callDeleteObject, request{method: "DELETE", path: path}, nil)
 		return err
 	}
-	var foreign []string
+	foreign, first := 0, ""
 	var err error
 	for found, next := (list{IsTruncated: true}), ""; found.IsTruncated && err == nil; next = found.Next {
 		if found, err = one.list(next, 1000); err != nil {
@@ -256,7 +267,8 @@ func (w *Workload) Remove(ctx context.Context) (Calls, error) {
 				switch {
 				case below && name == mark:
 				case !below || !isKey(name):
-					foreign = append(foreign, c.Key)
+					foreign++
+					first = cmp.Or(first, c.Key)
 				case !yield(c.Key):
 					return
 				}
@@ -267,13 +279,13 @@ func (w *Workload) Remove(ctx context.Context) (Calls, error) {
 	if err == nil {
 		err = remove(one, own+mark)
 	}
-	calls.Add(maps.Clone(one.calls))
+	calls.Add(one.calls)
 	switch {
 	case err != nil:
 		return calls, fmt.Errorf("s3: remove what was stored below %s of bucket %s: %w", own, w.options.Plan.Bucket, err)
-	case len(foreign) > 0:
+	case foreign > 0:
 		return calls, fmt.Errorf("s3: %d of the objects below %s of bucket %s are not ours and stay, such as %s: remove them yourself",
-			len(foreign), own, w.options.Plan.Bucket, foreign[0])
+			foreign, own, w.options.Plan.Bucket, first)
 	}
 	return calls, nil
 }

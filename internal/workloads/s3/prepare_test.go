@@ -195,6 +195,61 @@ func TestStoreSaysWhy(t *testing.T) {
 	}
 }
 
+// Writes that the server takes its time for are gone in the end: those beside one that fails, and those that are cut off.
+func TestRemoveAfterSlowWrites(t *testing.T) {
+	for name, fails := range map[string]bool{"one fails": true, "all are cut off": false} {
+		t.Run(name, func(t *testing.T) {
+			s, url := memory.New(t)
+			ctx, cutOff := context.WithCancel(t.Context())
+			defer cutOff()
+			slow, two, stored := 0, make(chan struct{}), sync.WaitGroup{}
+			s.Spoil = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+				if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/d/") {
+					return false
+				}
+				if fails && strings.HasSuffix(r.URL.Path, "/d/w/0") {
+					s.Unlock()
+					defer s.Lock()
+					<-two
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return true
+				}
+				if slow++; slow == 2 {
+					close(two)
+				}
+				stored.Go(func() {
+					time.Sleep(settle / 4)
+					s.Lock()
+					defer s.Unlock()
+					s.Objects[r.URL.Path] = []byte("ours")
+				})
+				s.Unlock()
+				defer s.Lock()
+				stored.Wait()
+				return true
+			}
+			go func() {
+				if <-two; !fails {
+					cutOff()
+				}
+			}()
+			w := mixed(t, url)
+			if _, err := w.Store(ctx, 0, 1); err == nil {
+				t.Fatal("the data set is stored")
+			}
+			if _, err := w.Remove(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			stored.Wait()
+			s.Lock()
+			defer s.Unlock()
+			if slow < 2 || len(s.Objects) > 0 {
+				t.Errorf("of %d slow writes and the mark %d objects are left", slow, len(s.Objects))
+			}
+		})
+	}
+}
+
 // readOnly lets the bucket be listed, and nothing be stored in it.
 func readOnly(s *memory.Store) string {
 	s.Made = true

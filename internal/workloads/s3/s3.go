@@ -73,6 +73,8 @@ type Workload struct {
 	pool []byte
 	// claimed says that what lies below the prefix is ours to remove.
 	claimed atomic.Bool
+	// unanswered says that a write was cut off, which the server may still carry out.
+	unanswered atomic.Bool
 }
 
 // New checks the options and prepares what all requests share. It opens no connection.

@@ -181,15 +181,15 @@ func (w *worker) exchange(op *load.Op, does operation, obj object) outcome {
 	defer func() { c.Finish(keep) }()
 	var out outcome
 	if err := c.Write(w.message); err != nil {
-		return w.broken(out, err, load.Reset)
+		return w.unanswered(out, err, does)
 	}
 	out.sent = true
 	if err := w.sendBody(does, obj); err != nil {
-		return w.broken(out, err, load.Reset)
+		return w.unanswered(out, err, does)
 	}
 	h, err := c.Head()
 	if err != nil {
-		return w.broken(out, err, load.Reset)
+		return w.unanswered(out, err, does)
 	}
 	if does == opHead || h.Status == 204 {
 		h.Chunked = false
@@ -346,6 +346,14 @@ func (w *worker) arrived(n int) {
 		w.first = w.connection.At
 	}
 	w.connection.Content()
+}
+
+// unanswered is the outcome of a request to which no answer came.
+func (w *worker) unanswered(out outcome, err error, does operation) outcome {
+	if does == opPut {
+		w.workload.unanswered.Store(true)
+	}
+	return w.broken(out, err, load.Reset)
 }
 
 // broken is the outcome of an error of the connection.
