@@ -127,57 +127,56 @@ func (c *client) repeat(ctx context.Context, k int) *ending {
 	defer func() { _ = clock.Close() }() // a timer
 	c.run.Store(nil)
 	c.stage.Store(nil)
-	if c.spec.S3 != nil {
-		if end := c.setUp(ctx, k, clock); end != nil {
-			return end
-		}
+	defer c.stage.Store(nil)
+	offer, err := c.offer(k)
+	if err != nil {
+		return asEnding(err)
 	}
-	end := c.loadFrom(ctx, k, clock)
-	c.stage.Store(nil)
+	var end *ending
+	if c.spec.S3 != nil {
+		end = c.setUp(ctx, k, clock)
+	}
+	var out *load.Result
+	if end == nil {
+		out, end = c.load(ctx, k, offer, clock)
+	}
+	if out != nil && c.stage.Load() != nil {
+		c.check(c.keepWhole(k, out)) // the clean-up takes its time, and the rank may be lost meanwhile
+	}
+	c.cleanUp(ctx, k, end)
+	if out == nil {
+		return end
+	}
+	if err := c.finish(k, out); err != nil {
+		return asEnding(err)
+	}
+	c.log("LoadEnded", "repeat", k, "reason", end.reason, "requests", out.All.Offered, "failed", out.All.Failed,
+		"startLate", time.Duration(out.StartLate))
 	return end
 }
 
-// loadFrom makes a repeat from the barrier on.
-func (c *client) loadFrom(ctx context.Context, k int, clock load.Clock) *ending {
-	offer, err := c.offer(k)
-	if err != nil {
-		c.cleanUp(ctx, k, asEnding(err))
-		return asEnding(err)
-	}
+// load waits at the barrier and makes the load.
+func (c *client) load(ctx context.Context, k int, offer load.Options, clock load.Clock) (*load.Result, *ending) {
 	c.status.must(func(st *rundir.Status) {
 		st.Repeat, st.Ready, st.T0, st.Phase, st.Live = k, true, 0, rundir.PhaseReady, nil
 	})
 	s, end := c.barrier.wait(ctx, k)
 	if end != nil {
-		c.cleanUp(ctx, k, end)
-		return end
+		return nil, end
 	}
 	run, err := c.prepare(k, offer, s, clock)
 	if err != nil {
-		c.cleanUp(ctx, k, asEnding(err))
-		return asEnding(err)
+		return nil, asEnding(err)
 	}
 	c.run.Store(run)
+	defer c.run.Store(nil)
 	first := rundir.PhaseMeasuring
 	if c.spec.Warmup > 0 {
 		first = rundir.PhaseWarmup
 	}
 	c.status.must(func(st *rundir.Status) { st.Ready, st.T0, st.Phase = false, s.t0.UnixNano(), first })
 	c.log("LoadStarts", "repeat", k, "t0", s.t0.UTC())
-	out, end := c.drive(ctx, k, run)
-	c.run.Store(nil)
-	if out != nil && c.stage.Load() != nil {
-		c.check(c.keepWhole(k, out)) // the clean-up takes its time, and the rank may be lost meanwhile
-	}
-	c.cleanUp(ctx, k, end)
-	if out != nil {
-		if err := c.finish(k, out); err != nil {
-			return asEnding(err)
-		}
-		c.log("LoadEnded", "repeat", k, "reason", end.reason, "requests", out.All.Offered, "failed", out.All.Failed,
-			"startLate", time.Duration(out.StartLate))
-	}
-	return end
+	return c.drive(ctx, k, run)
 }
 
 // drive runs the load beside everything that may end it early.

@@ -63,7 +63,6 @@ func (c *client) setUp(ctx context.Context, k int, clock load.Clock) *ending {
 	if err != nil {
 		end := c.setUpEnding(ctx, err)
 		c.log("SetUpFailed", "repeat", k, "reason", end.reason, "message", end.message)
-		c.cleanUp(ctx, k, end)
 		return end
 	}
 	done, _ := objects.Stored()
