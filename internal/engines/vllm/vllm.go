@@ -37,7 +37,7 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 	s.Argv = slices.Concat(argv, c.ExtraArgs)
 	s.Env = environ(c)
 	for _, e := range c.Env {
-		s.Env = append(s.Env, rundir.EnvVar{Name: e.Name, Value: e.Value})
+		s.Env = append(s.Env, rundir.EnvVar(e))
 	}
 	if c.CacheFolder == "" {
 		s.Folders = []string{runCache}
