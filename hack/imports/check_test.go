@@ -31,6 +31,15 @@ func TestCheck(t *testing.T) {
 			packages: map[string]string{"internal/engines/vllm": "internal/engines/command"},
 			want:     []string{"internal/engines/vllm imports internal/engines/command"},
 		},
+		"engines share a description": {
+			reason:   "the line for openai counts before the one for all engines",
+			packages: map[string]string{"internal/engines/vllm": "internal/engines/openai", "internal/engines/openai": "internal/rundir"},
+		},
+		"the shared description imports an engine": {
+			reason:   "it would be a way from engine to engine",
+			packages: map[string]string{"internal/engines/openai": "internal/engines/vllm"},
+			want:     []string{"internal/engines/openai imports internal/engines/vllm: may import internal/rundir"},
+		},
 		"transport imports transport": {
 			reason:   "the same for transports",
 			packages: map[string]string{"slurmbridge/cli": "slurmbridge/ssh"},

@@ -26,8 +26,7 @@ func Check(bm *v1alpha1.Benchmark, site *v1alpha1.Site) []error {
 	services := map[string]rundir.Service{}
 	for i := range bm.Spec.Services {
 		s := &bm.Spec.Services[i]
-		object := &v1alpha1.Service{ObjectMeta: component(string(s.Name)), Spec: v1alpha1.ServiceSpec{ServiceParameters: s.ServiceParameters}}
-		planned, err := planService(object, 1)
+		planned, err := planBenchmarkService(s)
 		if err != nil {
 			problems = append(problems, v1alpha1.At(fmt.Sprintf("spec.services[%d]", i), err))
 			planned.Model, planned.Protocol = "unknown", "" // one error is enough
@@ -87,6 +86,11 @@ func checkS3Target(c *v1alpha1.BenchmarkClient, s rundir.Service) error {
 		return v1alpha1.At("target.service", fmt.Errorf("service %s does not say that it speaks S3: if it does, set protocol: S3 in its command", s.Name))
 	}
 	return v1alpha1.At("target.service", fmt.Errorf("service %s runs %s, which is no object store: s3 needs one, such as minio", s.Name, s.Engine))
+}
+
+// planBenchmarkService plans a service that no run has made yet. Its seed is nobody's: what is checked does not depend on it.
+func planBenchmarkService(s *v1alpha1.BenchmarkService) (rundir.Service, error) {
+	return planService(&v1alpha1.Service{ObjectMeta: component(string(s.Name)), Spec: v1alpha1.ServiceSpec{ServiceParameters: s.ServiceParameters}}, 1)
 }
 
 func component(name string) metav1.ObjectMeta {
@@ -160,7 +164,7 @@ func Times(bm *v1alpha1.Benchmark) (steps []Step, total time.Duration) {
 
 // settling is how long the last scrape of a repeat waits.
 func settling(s *v1alpha1.BenchmarkService) (longest time.Duration) {
-	planned, err := planService(&v1alpha1.Service{ObjectMeta: component(string(s.Name)), Spec: v1alpha1.ServiceSpec{ServiceParameters: s.ServiceParameters}}, 1)
+	planned, err := planBenchmarkService(s)
 	if err != nil {
 		return 0 // Check says why
 	}

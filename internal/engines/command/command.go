@@ -23,7 +23,7 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 	c := p.Command
 	s.Argv = append([]string(nil), c.Argv...)
 	for _, e := range c.Env {
-		s.Env = append(s.Env, rundir.EnvVar{Name: e.Name, Value: e.Value})
+		s.Env = append(s.Env, rundir.EnvVar(e))
 	}
 	for _, q := range c.Ports {
 		s.Ports = append(s.Ports, rundir.Port{Name: string(q.Name), Number: int(q.Number)})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"assay.bench/api/v1alpha1"
+	"assay.bench/internal/engines/openai"
 	"assay.bench/internal/rundir"
 )
 
@@ -57,19 +58,8 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, seed uint64, s *rundir.Service
 	argv = append(argv, behaviour...)
 	s.Argv = argv
 	s.Ports = []rundir.Port{{Name: "http"}}
-	s.Credential = rundir.CredentialEnv{Token: "VLLM_API_KEY"}
-	s.Authenticated = true
-	s.Probes = []rundir.Probe{
-		{Type: rundir.ProbeHTTP, Path: "/health", Status: 200},
-		{Type: rundir.ProbeModel, Model: model},
-		{Type: rundir.ProbeToken, Model: model},
-	}
-	s.Scrapes = []rundir.Scrape{{Name: "server", PortName: "http", Path: "/metrics"}}
-	s.CrossChecks = []rundir.CrossCheck{
-		{Target: "server", Metric: "vllm:generation_tokens_total", Total: "output_tokens"},
-		{Target: "server", Metric: "vllm:prompt_tokens_total", Total: "input_tokens"},
-	}
-	s.Protocol, s.Model, s.Emissions = rundir.ProtocolOpenAI, model, emissions
+	s.Emissions = emissions
+	openai.Plan(s, model)
 	return nil
 }
 

@@ -46,7 +46,7 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 		{Name: "MINIO_BROWSER", Value: "off"}, {Name: "MINIO_UPDATE", Value: "off"}, {Name: "MINIO_PROMETHEUS_AUTH_TYPE", Value: access},
 	}
 	for _, e := range c.Env {
-		s.Env = append(s.Env, rundir.EnvVar{Name: e.Name, Value: e.Value})
+		s.Env = append(s.Env, rundir.EnvVar(e))
 	}
 	s.Ports = []rundir.Port{{Name: "http"}}
 	s.Credential = rundir.CredentialEnv{Username: "MINIO_ROOT_USER", Password: "MINIO_ROOT_PASSWORD"}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"assay.bench/api/v1alpha1"
+	"assay.bench/internal/engines/openai"
 	"assay.bench/internal/rundir"
 )
 
@@ -26,7 +27,6 @@ func (Engine) Chosen(p *v1alpha1.ServiceParameters) bool { return p.VLLM != nil 
 // Plan renders the command line of vllm serve.
 func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) error {
 	c := p.VLLM
-	model := cmp.Or(c.ServedModelName, c.Model)
 	if err := checkFolders(c); err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 	s.Argv = slices.Concat(argv, c.ExtraArgs)
 	s.Env = environ(c)
 	for _, e := range c.Env {
-		s.Env = append(s.Env, rundir.EnvVar{Name: e.Name, Value: e.Value})
+		s.Env = append(s.Env, rundir.EnvVar(e))
 	}
 	if c.CacheFolder == "" {
 		s.Folders = []string{runCache}
@@ -52,20 +52,7 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 		}
 	}
 	s.Ports = []rundir.Port{{Name: "http"}, {Name: "internal"}}
-	s.Credential = rundir.CredentialEnv{Token: "VLLM_API_KEY"}
-	s.Authenticated = true
-	// Its health route may answer before the model is loaded, and the model may be listed before a kernel is compiled.
-	s.Probes = []rundir.Probe{
-		{Type: rundir.ProbeHTTP, Path: "/health", Status: 200},
-		{Type: rundir.ProbeModel, Model: model},
-		{Type: rundir.ProbeToken, Model: model},
-	}
-	s.Scrapes = []rundir.Scrape{{Name: "server", PortName: "http", Path: "/metrics"}}
-	s.CrossChecks = []rundir.CrossCheck{
-		{Target: "server", Metric: "vllm:generation_tokens_total", Total: "output_tokens"},
-		{Target: "server", Metric: "vllm:prompt_tokens_total", Total: "input_tokens"},
-	}
-	s.Protocol, s.Model = rundir.ProtocolOpenAI, model
+	openai.Plan(s, cmp.Or(c.ServedModelName, c.Model))
 	return nil
 }
 
