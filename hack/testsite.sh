@@ -23,9 +23,9 @@ USAGE
 # All sites: name, Slurm, the third part of its addresses, what stands before a port's last two digits, words for the
 # templates in etc/. No two share an address or a port, so that all can be up at once.
 sites='
-slurm24.11        24.11  24  168  accounting    restd
-slurm24.11-plain  24.11  25  169  noaccounting  restd
-slurm22.05        22.05  22  167  accounting
+slurm24.11        24.11  24  168  accounting    restd  overmemory
+slurm24.11-plain  24.11  25  169  noaccounting  restd  ramspace
+slurm22.05        22.05  22  167  accounting           ramspace
 '
 # Two people on one machine, or two tests, each take a slot: a set of sites with addresses and ports of its own.
 slot=${ASSAY_TESTSITE_SLOT:-0}
@@ -33,7 +33,7 @@ slot=${ASSAY_TESTSITE_SLOT:-0}
 suffix=
 ((slot == 0)) || suffix=-$slot
 states=${ASSAY_TESTSITE_STATE:-/var/tmp/assay-testsite$suffix}
-cgroups=(freezer devices) # those that a site has a part of, and sees as the whole
+cgroups=(freezer devices memory) # those that a site has a part of, and sees as the whole
 
 # load SITE sets what is known of it: site, slurm, net, port, words, state, group (of its cgroups).
 load() {
@@ -41,7 +41,10 @@ load() {
   row=$(awk -v name="$1" '$1 == name' <<<"$sites")
   [[ -n $row ]] || die "no site called $1; there are $(awk 'NF { printf "%s%s", sep, $1; sep = ", " }' <<<"$sites")"
   read -r site slurm net port words <<<"$row"
-  [[ ! -d /sys/fs/cgroup/freezer ]] && words+=" nocgroup nodevices" || words+=" cgroup devices"
+  # What the kernel here has decides how Slurm finds and limits the processes of a job.
+  if [[ -d /sys/fs/cgroup/freezer ]]; then words+=" cgroup"; else words+=" nocgroup"; fi
+  if [[ -d /sys/fs/cgroup/freezer && -d /sys/fs/cgroup/devices ]]; then words+=" devices"; else words+=" nodevices"; fi
+  if [[ $words == *nodevices* || ! -d /sys/fs/cgroup/memory ]]; then words=${words/ramspace/overmemory}; fi
   net=127.$slot.$net
   port=$((port + 10 * slot))
   state=$states/$site
