@@ -77,7 +77,7 @@ render() {
   local word
   local -a script=()
   for word in $words; do script+=(-e "s/^%$word //"); done
-  sed "${script[@]}" -e '/^%/d' -e "s|@LOGIN@|$net.1|; s|@NET@|$net|; s|@PORT@|$port|; s|@STATE@|$state|; s|@SITE@|$site|; s|@FIRST_JOB@|${port}0001|" "$1"
+  sed "${script[@]}" -e '/^%/d' -e "s|@LOGIN@|$net.1|g; s|@NET@|$net|g; s|@PORT@|$port|g; s|@STATE@|$state|g; s|@SITE@|$site|g; s|@FIRST_JOB@|${port}0001|g" "$1"
 }
 
 # prepare makes the folders and files of the loaded site.
