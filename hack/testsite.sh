@@ -106,7 +106,9 @@ tree_of() {
   for d in passwd group nsswitch.conf hosts resolv.conf; do [[ -e $to/etc/$d ]] || : >"$to/etc/$d"; done
   if [[ ! -e $to/bin/sh && ! -L $to/bin/sh ]]; then
     cp "/proc/$pid/root/usr/bin/busybox" "$to/bin/busybox"
-    ln -s busybox "$to/bin/sh"
+    for d in sh awk cat cp date echo env false grep head hostname id kill ln ls mkdir mv nc ps pwd rm sed sleep sort tail test touch tr true wc wget; do
+      [[ -e $to/bin/$d ]] || ln -s busybox "$to/bin/$d"
+    done
   fi
   chmod -R a+rX "$to"
   printf '%s\n' "$to"
@@ -269,7 +271,7 @@ print_env() {
     REGISTRY "$net.1:${port}50" NODES "mel2001=$net.11,mel2002=$net.12,mel2003=$net.13,mel2004=$net.14"
     REST_URL "$(has restd && echo "http://$net.1:${port}30")" JWT_KEY "$(has restd && echo "$state/jwt_hs256.key")"
   )
-  printf 'TESTSITE_%s=%q\n' "${v[@]}"
+  printf "TESTSITE_%s='%s'\n" "${v[@]}" # no value holds a quote
 }
 
 command=${1:-}
