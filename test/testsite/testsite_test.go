@@ -79,7 +79,7 @@ func twoNodes(t *testing.T, s *site.Site) {
 	if cpus != "128" || memory != "491520" {
 		t.Errorf("mel2003 has %s CPUs and %s MB", cpus, memory)
 	}
-	for _, node := range strings.Split(s.Get("NODES"), ",") {
+	for node := range strings.SplitSeq(s.Get("NODES"), ",") {
 		name, address, _ := strings.Cut(node, "=")
 		if got := strings.Fields(s.Sh("getent hosts " + name)); len(got) == 0 || got[0] != address {
 			t.Errorf("%s is %v inside, want %s", name, got, address)
