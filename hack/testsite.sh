@@ -16,6 +16,9 @@ usage: hack/testsite.sh COMMAND
                                   act on slurmctld, slurmdbd, slurmd@mel2001, slurmrestd, sshd, mariadbd or munged
   token SITE [SECONDS]            a token for slurmrestd, for hpc (1800 s unless told)
   env SITE                        lines NAME=value for programs: addresses, keys, folders
+  image SITE NAME[:TAG] FOLDER|TAR [ENTRY...]
+                                  put an image into the site's registry; prints ADDRESS/NAME@DIGEST
+  sif SITE FOLDER FILE            make a SIF of a folder
 USAGE
   exit 2
 }
@@ -80,13 +83,62 @@ render() {
   sed "${script[@]}" -e '/^%/d' -e "s|@LOGIN@|$net.1|g; s|@NET@|$net|g; s|@PORT@|$port|g; s|@STATE@|$state|g; s|@SITE@|$site|g; s|@FIRST_JOB@|${port}0001|g" "$1"
 }
 
-# prepare makes the folders and files of the loaded site.
+# registry prints the path of the program that serves images, built when it is not in the cache.
+registry() {
+  local source=hack/testsite/registry path
+  path=$cache/testsite/registry-$(cat $source/go.mod $source/*.go | sha256sum | cut -c1-12)
+  if [[ ! -x $path ]]; then
+    need_go
+    mkdir -p "$cache/testsite"
+    step "build the registry (once; kept in $cache/testsite)" go -C $source build -ldflags "-s -w" -o "$path.$$" .
+    mv "$path.$$" "$path"
+  fi
+  printf '%s\n' "$path"
+}
+
+# tree_of FOLDER prints the name of a copy that Apptainer takes: hpc may read it, and it has the folders and the shell
+# that Apptainer looks for in each image.
+tree_of() {
+  local to d
+  to=$(mktemp -d "$state/share/.tree.XXXXXX")
+  cp -RP --preserve=mode "$1/." "$to/"
+  for d in bin etc tmp proc sys dev root home var/tmp; do mkdir -p "$to/$d"; done
+  for d in passwd group nsswitch.conf hosts resolv.conf; do [[ -e $to/etc/$d ]] || : >"$to/etc/$d"; done
+  if [[ ! -e $to/bin/sh && ! -L $to/bin/sh ]]; then
+    cp "/proc/$pid/root/usr/bin/busybox" "$to/bin/busybox"
+    for d in sh awk cat cp date echo env false grep head hostname id kill ln ls mkdir mv nc ps pwd rm sed sleep sort tail test touch tr true wc wget; do
+      [[ -e $to/bin/$d ]] || ln -s busybox "$to/bin/$d"
+    done
+  fi
+  chmod -R a+rX "$to"
+  printf '%s\n' "$to"
+}
+
+image() {
+  local name=$1 tree=$2 copy=
+  shift 2
+  [[ ! -d $tree ]] || tree=$(tree_of "$tree") copy=$tree
+  "$(registry)" push "$net.1:${port}50/$name" "$tree" "$@"
+  [[ -z $copy ]] || rm -rf "$copy"
+}
+
+# sif makes the file as hpc does. zstd 1 is a tenth of the time of Apptainer's own gzip.
+sif() {
+  local tree out=$state/tmp/$$.sif
+  tree=$(tree_of "$1")
+  in_site hpc apptainer --quiet build --mksquashfs-args "-comp zstd -Xcompression-level 1" "$out" "$tree" >&2
+  install -m 0644 "$out" "$2"
+  rm -rf "$tree" "$out"
+}
+
+# prepare REGISTRY makes the folders and files of the loaded site.
 prepare() {
   local t=hack/testsite to=$state/site f
   install -d -m 0755 "$states" "$state" "$state"/{log,root,share,ssh,site} "$to"/{testsite,etc/slurm,etc/ssh,etc/profile.d}
   install -d -m 0700 -o 20000 -g 20000 "$state"/{home,work}
   install -d -m 1777 "$state/tmp"
   cp $t/{boot,daemon,accounts}.sh "$to/testsite/"
+  cp "$1" "$to/testsite/registry"
   for f in slurm.conf slurmdbd.conf cgroup.conf gres.conf prolog.sh; do render $t/etc/$f >"$to/etc/slurm/$f"; done
   chmod 0600 "$to/etc/slurm/slurmdbd.conf"
   chmod 0755 "$to/etc/slurm/prolog.sh" "$to/testsite/daemon.sh"
@@ -153,7 +205,7 @@ sweep() {
 }
 
 up() {
-  local name lower launcher
+  local name lower program launcher
   [[ $EUID == 0 ]] || die "the test site needs root: it makes name spaces, mounts and a root file system with many owners"
   for name; do
     load "$name"
@@ -162,7 +214,8 @@ up() {
     [[ ! -e $state ]] || sweep # what a crash left
     (: <>"/dev/tcp/$net.1/8822") 2>/dev/null && die "something listens on $net.1:8822, perhaps a $site of another ASSAY_TESTSITE_STATE; ASSAY_TESTSITE_SLOT=1 is another set of addresses"
     lower=$(hack/testsite/root.sh "$slurm")
-    prepare
+    program=$(registry)
+    prepare "$program"
     (launch "$lower/root") </dev/null >"$state/log/boot.log" 2>&1 {locked}>&- &
     launcher=$!
     await "$launcher"
@@ -215,9 +268,10 @@ print_env() {
     SITE "$site" SLURM "$slurm" STATE "$state" PID "$pid" WORK "$state/work" SHARE "$state/share" HOME "$state/home"
     ACCOUNTING "$(has accounting && echo 1)" CLUSTER meluxina ACCOUNT p200000
     SSH_HOST "$net.1" SSH_PORT 8822 SSH_USER hpc SSH_KEY "$state/ssh/id_ed25519" SSH_KNOWN_HOSTS "$state/ssh/known_hosts"
+    REGISTRY "$net.1:${port}50" NODES "mel2001=$net.11,mel2002=$net.12,mel2003=$net.13,mel2004=$net.14"
     REST_URL "$(has restd && echo "http://$net.1:${port}30")" JWT_KEY "$(has restd && echo "$state/jwt_hs256.key")"
   )
-  printf 'TESTSITE_%s=%q\n' "${v[@]}"
+  printf "TESTSITE_%s='%s'\n" "${v[@]}" # no value holds a quote
 }
 
 command=${1:-}
@@ -262,6 +316,18 @@ token)
   load "${1:?a site}"
   need_ready
   in_site hpc scontrol token "lifespan=${2:-1800}" | sed -n 's/^SLURM_JWT=//p'
+  ;;
+image)
+  (($# >= 3)) || usage
+  load "$1"
+  need_ready
+  image "${@:2}"
+  ;;
+sif)
+  (($# == 3)) || usage
+  load "$1"
+  need_ready
+  sif "$2" "$3"
   ;;
 env) load "${1:?a site}" && print_env ;;
 *) usage ;;

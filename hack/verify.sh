@@ -40,7 +40,8 @@ check() {
   generated) hack/generate.sh --check ;;
   tidy)
     go mod tidy -diff
-    cd hack/envtest && go mod tidy -diff
+    local module
+    for module in hack/envtest hack/testsite/registry; do go -C $module mod tidy -diff; done
     ;;
   vet) go vet -tags "$tier_tags" ./... ;;
   lint) # LINT_FLAGS=--fix repairs what can be repaired

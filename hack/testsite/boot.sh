@@ -22,7 +22,7 @@ if [[ $RESTD == 1 ]]; then
 fi
 for n in "${nodes[@]}"; do install -d "/var/spool/slurmd/$n"; done
 
-$d start munged sshd
+$d start munged sshd registry
 if [[ $ACCOUNTING == 1 ]]; then
   $d start mariadbd slurmdbd
   # sacctmgr before slurmctld, which reads all of it at its start.
@@ -33,7 +33,6 @@ $d start slurmctld
 [[ $ACCOUNTING != 1 ]] || sacctmgr -i -Q modify account p200001 set GrpTRES=gres/gpu=2 >/dev/null
 $d start "${nodes[@]/#/slurmd@}"
 [[ $RESTD != 1 ]] || $d start slurmrestd
-[[ ! -x /testsite/registry ]] || $d start registry
 
 end=$((SECONDS + 30))
 until [[ $(sinfo -h -N -p gpu -t idle -o %N | wc -l) == "${#nodes[@]}" ]]; do

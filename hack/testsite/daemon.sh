@@ -61,6 +61,11 @@ start() {
   sshd)
     /usr/sbin/sshd -E "$log/sshd.log"
     ;;
+  registry) # as nobody: it serves one folder
+    install -d -o nobody -g nogroup /var/lib/registry
+    run registry setpriv --reuid nobody --regid nogroup --clear-groups /testsite/registry serve "$LOGIN:${PORT}50" /var/lib/registry
+    until_ok registry listens "$LOGIN" "${PORT}50"
+    ;;
   *) echo "no daemon called $1" >&2; return 2 ;;
   esac
 }
