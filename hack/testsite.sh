@@ -239,7 +239,7 @@ status() {
   for name in $(all_sites); do
     load "$name"
     if ready; then
-      printf '%-17s up    ssh hpc@%s -p 8822, process %s, %s jobs, state in %s\n' "$site" "$net.1" "$pid" "$(in_site root squeue -h -o %i | wc -l)" "$state"
+      printf '%-17s up    ssh hpc@%s -p 8822, process %s, %s jobs, state in %s\n' "$site" "$net.1" "$pid" "$(in_site root timeout 5 squeue -h -o %i 2>/dev/null | wc -l)" "$state"
     elif [[ -e $state ]]; then
       printf '%-17s dead  remove it: hack/testsite.sh down %s\n' "$site" "$site"
     else
@@ -249,13 +249,17 @@ status() {
 }
 
 # in_site USER COMMAND... runs it on the loaded site's login node, as after a login.
-in_site() {
-  local user=$1 home=/root
+in_site() { (become "$@"); }
+
+# become USER COMMAND... turns this process into it.
+become() {
+  local user=$1 home=/root c
   shift
   [[ $user == root ]] || home=/home/users/$user
   alive || die "$site is not up"
-  # Without --pdeathsig, the end of this program would leave the command running in the site.
-  nsenter --target "$pid" --mount --pid --uts --ipc --cgroup --root --wdns="$home" \
+  for c in "${cgroups[@]}"; do [[ ! -d /sys/fs/cgroup/$c/$group ]] || echo "$BASHPID" >"/sys/fs/cgroup/$c/$group/cgroup.procs"; done
+  # Without --pdeathsig, the end of this process would leave the command running in the site.
+  exec nsenter --target "$pid" --mount --pid --uts --ipc --cgroup --root --wdns="$home" \
     setpriv --reuid "$user" --regid "$user" --init-groups --pdeathsig KILL \
     env -i HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" \
     PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin \
@@ -290,7 +294,7 @@ status) status ;;
 shell)
   load "${1:?a site}"
   need_ready
-  in_site "${2:-hpc}" script -qec 'bash -l' /dev/null # script gives a terminal of the site's own
+  become "${2:-hpc}" script -qec 'bash -l' /dev/null # script gives a terminal of the site's own
   ;;
 exec)
   load "${1:?a site}"
@@ -305,7 +309,7 @@ exec)
   done
   (($#)) || usage
   need_ready
-  in_site "$user" "$@"
+  become "$user" "$@"
   ;;
 daemon)
   load "${1:?a site}"
