@@ -37,7 +37,9 @@ func ParseVersion(out []byte) (Version, error) {
 func (v Version) String() string { return fmt.Sprintf("%02d.%02d.%d", v.Year, v.Month, v.Patch) }
 
 // KnowsNil says whether sbatch has --export=NIL, which gives a job nothing of the caller's environment.
-func (v Version) KnowsNil() bool { return cmp.Or(cmp.Compare(v.Year, 23), cmp.Compare(v.Month, 2)) >= 0 }
+func (v Version) KnowsNil() bool {
+	return cmp.Or(cmp.Compare(v.Year, 23), cmp.Compare(v.Month, 2)) >= 0
+}
 
 // ParseConfig reads the lines NAME = VALUE of "scontrol show config".
 func ParseConfig(out []byte) map[string]string {
