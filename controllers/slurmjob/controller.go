@@ -42,8 +42,8 @@ type Poller interface {
 	Forget(key slurmbridge.Key)
 	// Expect says that something was just done to a job.
 	Expect()
-	// Lookup asks the batch system itself, after the call.
-	Lookup(ctx context.Context, key slurmbridge.Key) ([]slurmbridge.Job, error)
+	// Lookup asks the batch system itself, after the call, and where since is not zero the site's accounting too.
+	Lookup(ctx context.Context, key slurmbridge.Key, since time.Time) ([]slurmbridge.Job, error)
 }
 
 // Deps are what the controller needs.

@@ -88,6 +88,7 @@ func (k *Kind) look(job *v1alpha1.SlurmJob, site *v1alpha1.Site, w *world) (slur
 	door, err := k.Doors.Door(job.Namespace, string(job.Spec.Site))
 	poller, ok := k.Poller(job.Namespace, string(job.Spec.Site))
 	s.open = err == nil && ok
+	w.remembers = door.Remembers
 	if !s.open {
 		s.why = fmt.Sprintf("waits for the Site %s to be opened", job.Spec.Site)
 		if s.message != "" && !s.ready {
@@ -121,9 +122,9 @@ func (k *Kind) nextAfter(job *v1alpha1.SlurmJob, a *v1alpha1.Attempt, door slurm
 }
 
 // ask asks the batch system itself for the jobs under a key.
-func (k *Kind) ask(ctx context.Context, poller Poller, key slurmbridge.Key, w *world) []slurmbridge.Job {
-	asked := k.Now()
-	jobs, err := poller.Lookup(ctx, key)
+func (k *Kind) ask(ctx context.Context, poller Poller, a *v1alpha1.Attempt, w *world) []slurmbridge.Job {
+	key, asked := slurmbridge.Key(a.Key), k.Now()
+	jobs, err := poller.Lookup(ctx, key, k.since(a, w))
 	if err != nil {
 		w.looked, w.lookErr = false, err
 		return nil
@@ -131,6 +132,21 @@ func (k *Kind) ask(ctx context.Context, poller Poller, key slurmbridge.Key, w *w
 	w.looked, w.asked = w.lookErr == nil, asked
 	k.memory.with(key, func(n *note) { n.found, n.asked = jobs, asked })
 	return jobs
+}
+
+// accountsBefore is how much earlier than the intent accounting is asked from: the site's clock is another.
+const accountsBefore = 5 * time.Minute
+
+// since is the instant from which on accounting is asked for an attempt's job: the zero time while the batch system itself
+// cannot have forgotten it yet, for then this process made the intent, and not long ago.
+func (k *Kind) since(a *v1alpha1.Attempt, w *world) time.Time {
+	if w.remembers == 0 || a.IntendTime == nil {
+		return time.Time{}
+	}
+	if a.Process == reconcile.Clip(k.Process, 64) && k.Now().Sub(a.IntendTime.Time) < w.remembers/2 {
+		return time.Time{}
+	}
+	return a.IntendTime.Add(-accountsBefore)
 }
 
 // lookForLeft asks for every job of an object that is being deleted.
@@ -143,7 +159,7 @@ func (k *Kind) lookForLeft(ctx context.Context, job *v1alpha1.SlurmJob, poller P
 		if !handedIn(a) {
 			continue
 		}
-		jobs := k.ask(ctx, poller, slurmbridge.Key(a.Key), w)
+		jobs := k.ask(ctx, poller, a, w)
 		if i == len(job.Status.Attempts)-1 {
 			w.jobs = jobs
 			continue
@@ -172,7 +188,7 @@ func (k *Kind) lookBeforeSubmit(ctx context.Context, a *v1alpha1.Attempt, door s
 		w.written = w.written && string(there[path]) == string(content)
 	}
 	if w.written {
-		w.jobs = k.ask(ctx, poller, slurmbridge.Key(a.Key), w)
+		w.jobs = k.ask(ctx, poller, a, w)
 	}
 }
 
@@ -198,7 +214,7 @@ func (k *Kind) lookAtJob(ctx context.Context, job *v1alpha1.SlurmJob, poller Pol
 		}
 	}
 	if !w.looked {
-		w.jobs = k.ask(ctx, poller, key, w)
+		w.jobs = k.ask(ctx, poller, a, w)
 	}
 	j, ok := kept(a, w.jobs)
 	if !ok || !j.Over() {

@@ -13,6 +13,8 @@ import (
 type world struct {
 	patience patience
 	site     siteSight
+	// remembers is slurmbridge.Door.Remembers.
+	remembers time.Duration
 
 	// made is the attempt to hand in; nil when none is to be made, or when blocked says why it cannot.
 	made    *made

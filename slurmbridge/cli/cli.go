@@ -240,6 +240,12 @@ func (c *Slurm) keyOf(ctx context.Context, id string) (slurmbridge.Key, error) {
 	return c.ids[id], nil
 }
 
+// Ping asks whether slurmctld answers.
+func (c *Slurm) Ping(ctx context.Context) error {
+	_, err := c.query(ctx, "scontrol", "ping")
+	return err
+}
+
 // Estimate asks when a waiting job is expected to start.
 func (c *Slurm) Estimate(ctx context.Context, id string) (time.Time, error) {
 	out, err := c.query(ctx, "squeue", "--noheader", "--start", "--jobs="+id, "--Format=StartTime:16")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,8 +15,8 @@ import (
 
 // Local runs programs on this host, which has to be one from which the batch system can be used.
 type Local struct {
-	// Environ is the environment of this process, of which only what a login sets is passed on.
-	Environ []string
+	// Env reads a variable of this process's environment, of which only what a login sets is passed on.
+	Env func(name string) string
 }
 
 // passed are the variables that a program gets of the environment.
@@ -35,9 +34,9 @@ const mostOutput = 64 << 20
 func (l Local) Run(ctx context.Context, c slurmbridge.Command) (slurmbridge.Output, error) {
 	var out, errs bounded
 	env := c.Env
-	for _, e := range l.Environ {
-		if name, _, _ := strings.Cut(e, "="); slices.Contains(passed(), name) {
-			env = append(env[:len(env):len(env)], e)
+	for _, name := range passed() {
+		if value := l.Env(name); value != "" {
+			env = append(env[:len(env):len(env)], name+"="+value)
 		}
 	}
 	program, err := find(c.Argv[0], env)

@@ -329,7 +329,7 @@ func TestLookupsShareOneQuery(t *testing.T) {
 		for i := range got {
 			wg.Go(func() {
 				<-time.After(time.Duration(i) * 40 * time.Millisecond)
-				jobs, err := b.Lookup(b.ctx, key(i))
+				jobs, err := b.Lookup(b.ctx, key(i), time.Time{})
 				if err != nil {
 					t.Error(err)
 				}
@@ -347,11 +347,11 @@ func TestLookupsShareOneQuery(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(b.ctx, 10*time.Millisecond)
 		defer cancel()
-		if _, err := b.Lookup(ctx, key(1)); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := b.Lookup(ctx, key(1), time.Time{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Lookup with a short context: %v", err)
 		}
 		b.set(func(s *site) { s.err = slurmbridge.ErrUnreachable })
-		if _, err := b.Lookup(b.ctx, key(1)); !errors.Is(err, slurmbridge.ErrUnreachable) {
+		if _, err := b.Lookup(b.ctx, key(1), time.Time{}); !errors.Is(err, slurmbridge.ErrUnreachable) {
 			t.Errorf("Lookup in an outage: %v", err)
 		}
 	})
