@@ -63,11 +63,12 @@ type Deps struct {
 // Kind is what the controller knows. It is a reconcile.Kind.
 type Kind struct {
 	Deps
-	memory *memory
+	memory     *memory
+	preflights *preflights
 }
 
 // New makes the controller's knowledge.
-func New(d Deps) *Kind { return &Kind{Deps: d, memory: newMemory()} }
+func New(d Deps) *Kind { return &Kind{Deps: d, memory: newMemory(), preflights: newPreflights()} }
 
 // New returns an empty object.
 func (k *Kind) New() *v1alpha1.SlurmJob { return &v1alpha1.SlurmJob{} }

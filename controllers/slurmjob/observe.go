@@ -66,7 +66,7 @@ func (k *Kind) Observe(ctx context.Context, job *v1alpha1.SlurmJob) (world, erro
 	switch {
 	case a == nil:
 	case !handedIn(a):
-		k.lookBeforeSubmit(ctx, a, door, poller, &w)
+		k.lookBeforeSubmit(ctx, job, door, poller, &w)
 	default:
 		k.lookAtJob(ctx, job, poller, &w)
 		k.lookAtFiles(ctx, job, door, poller, &w)
@@ -170,7 +170,8 @@ func (k *Kind) lookForLeft(ctx context.Context, job *v1alpha1.SlurmJob, poller P
 
 // lookBeforeSubmit checks the files of an attempt that was not handed in, and once they are there asks the batch system
 // itself whether it knows the job.
-func (k *Kind) lookBeforeSubmit(ctx context.Context, a *v1alpha1.Attempt, door slurmbridge.Door, poller Poller, w *world) {
+func (k *Kind) lookBeforeSubmit(ctx context.Context, job *v1alpha1.SlurmJob, door slurmbridge.Door, poller Poller, w *world) {
+	a := newest(job.Status.Attempts)
 	if w.made == nil || w.made.out.Hash != a.PlanHash {
 		return
 	}
@@ -189,6 +190,9 @@ func (k *Kind) lookBeforeSubmit(ctx context.Context, a *v1alpha1.Attempt, door s
 	}
 	if w.written {
 		w.jobs = k.ask(ctx, poller, a, w)
+	}
+	if w.looked && len(w.jobs) == 0 {
+		w.impossible = k.impossible(ctx, job, door, w.made)
 	}
 }
 

@@ -32,6 +32,8 @@ type world struct {
 	lookErr error
 	// jobs are those under the key of the newest attempt, oldest first; strays are live ones under older keys.
 	jobs, strays []slurmbridge.Job
+	// impossible is why the batch system says that the job could never run; nil where it does not.
+	impossible error
 	// answer is what this process heard to its last submit; doErr is why its last release or cancel failed.
 	answer answer
 	doErr  error
