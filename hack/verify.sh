@@ -17,8 +17,8 @@ check() {
     ;;
   shell-scripts)
     local f
-    for f in hack/*.sh .ci/run; do "$BASH" -n "$f"; done
-    if command -v shellcheck >/dev/null; then shellcheck -x -P hack hack/*.sh .ci/run; fi
+    for f in hack/*.sh hack/testsite/*.sh .ci/run; do "$BASH" -n "$f"; done
+    if command -v shellcheck >/dev/null; then shellcheck -x -P hack hack/*.sh hack/testsite/*.sh .ci/run; fi
     ;;
   crd-size) # client-side apply keeps a copy of the object in an annotation, which may hold 256 KiB
     local f big=
