@@ -73,24 +73,10 @@ func cliOpener(o *OS, opts managerOptions) site.Opener {
 				return site.Opened{}, err
 			}
 			return site.Opened{
-				Jobs: slurm, Files: files, Prober: slurmProber{slurm, files}, Node: node, Pace: poll.Remote(), Remembers: slurm.Facts().MinJobAge,
+				Jobs: slurm, Files: files, Prober: cli.Prober{Slurm: slurm, Files: files}, Node: node, Pace: poll.Remote(), Remembers: slurm.Facts().MinJobAge,
 			}, nil
 		},
 	}
-}
-
-// slurmProber looks whether slurmctld answers and the work folder can be used, without a list of jobs.
-type slurmProber struct {
-	slurm *cli.Slurm
-	files slurmbridge.Prober
-}
-
-// Probe looks through both doors.
-func (p slurmProber) Probe(ctx context.Context, workDir string) error {
-	if err := p.slurm.Ping(ctx); err != nil {
-		return err
-	}
-	return p.files.Probe(ctx, workDir)
 }
 
 // ownFolders notes a work folder, and makes those below it that belong to one user or to this control plane alone.

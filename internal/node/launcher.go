@@ -39,6 +39,8 @@ type child struct {
 	// rank is the first of ranks.
 	rank, ranks int
 	pid         int
+	// send sends it a signal other than KILL.
+	send func(syscall.Signal)
 	// done is closed when the process has ended; code and how are then set.
 	done chan struct{}
 	code int
@@ -97,6 +99,7 @@ func (p *processes) one(c component, rank int) (*child, error) {
 // watch waits in the background for a process that has been started for some ranks of a component.
 func watch(c component, rank, ranks int, cmd *exec.Cmd) *child {
 	ch := &child{component: c, rank: rank, ranks: ranks, pid: cmd.Process.Pid, done: make(chan struct{})}
+	ch.send = func(sig syscall.Signal) { _ = syscall.Kill(ch.pid, sig) } // it may have ended just now
 	go func() {
 		ch.code, ch.how = exitOf(cmd.Wait())
 		close(ch.done)
@@ -119,7 +122,7 @@ func exitOf(err error) (code int, how string) {
 // signal sends a signal to the process alone: it passes it on as it sees fit.
 func (c *child) signal(sig os.Signal) {
 	if s, ok := sig.(syscall.Signal); ok && !c.over() {
-		_ = syscall.Kill(c.pid, s) // it may have ended just now
+		c.send(s)
 	}
 }
 

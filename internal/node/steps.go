@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strconv"
+	"sync"
 	"syscall"
 )
 
@@ -16,6 +17,8 @@ type steps struct {
 	job   *job
 	srun  string
 	args  []string // what every rank is told
+	// term is told once that all steps are to get TERM.
+	term sync.Once
 }
 
 func newSteps(w *World, j *job, more ...string) (*steps, error) {
@@ -23,7 +26,7 @@ func newSteps(w *World, j *job, more ...string) (*steps, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: the batch step of a Slurm job needs it", missing("srun", err))
 	}
-	return &steps{w, j, srun, more}, nil
+	return &steps{world: w, job: j, srun: srun, args: more}, nil
 }
 
 // start starts all ranks as the tasks of one step.
@@ -40,7 +43,30 @@ func (s *steps) start(c component) ([]*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.name, err)
 	}
-	return []*child{watch(c, 0, c.ranks, cmd)}, nil
+	ch := watch(c, 0, c.ranks, cmd)
+	ch.send = s.signal(ch.send)
+	return []*child{ch}, nil
+}
+
+// signal passes on a signal to a step. srun hands on USR1, but ends its step at once when it gets TERM; so it is Slurm that
+// sends TERM, to every step of the job.
+func (s *steps) signal(toSrun func(syscall.Signal)) func(syscall.Signal) {
+	return func(sig syscall.Signal) {
+		if sig == syscall.SIGUSR1 {
+			toSrun(sig)
+			return
+		}
+		s.term.Do(func() {
+			cmd := exec.Command("scancel", "--signal=TERM", s.world.getenv("SLURM_JOB_ID"))
+			cmd.Env, cmd.Stdout, cmd.Stderr = s.world.Environ, s.world.Stderr, s.world.Stderr
+			if path, err := pathLookup(s.world.getenv("PATH"))("scancel"); err == nil {
+				cmd.Path, cmd.Err = path, nil
+			}
+			if err := cmd.Run(); err != nil {
+				fmt.Fprintf(s.world.Stderr, "assay-node job: the components could not be told to end: %v\n", err)
+			}
+		})
+	}
 }
 
 // isHet says that the job is a heterogeneous one.
@@ -51,12 +77,13 @@ func (s *steps) rankCommand(c component) []string {
 }
 
 // stepOptions are those of srun: the component's own nodes, tasks and devices, and all of the memory there. A rank that
-// fails ends no other: each closes its own files.
+// fails ends no other: each closes its own files. The environment is that of the batch step: without a word srun would take
+// SLURM_EXPORT_ENV, which says what sbatch was told.
 func stepOptions(c component, het bool) []string {
 	r := c.resources
 	nodes := max(1, r.Nodes)
 	out := []string{
-		"--job-name=" + c.name, "--input=all", "--mpi=none", "--kill-on-bad-exit=0", "--wait=0", "--mem=0", "--exact",
+		"--job-name=" + c.name, "--export=ALL", "--input=all", "--mpi=none", "--kill-on-bad-exit=0", "--wait=0", "--mem=0", "--exact",
 		"--nodes=" + strconv.Itoa(nodes), "--ntasks=" + strconv.Itoa(c.ranks), "--relative=" + strconv.Itoa(r.FirstNode),
 		"--distribution=block",
 	}

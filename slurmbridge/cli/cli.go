@@ -240,10 +240,19 @@ func (c *Slurm) keyOf(ctx context.Context, id string) (slurmbridge.Key, error) {
 	return c.ids[id], nil
 }
 
-// Ping asks whether slurmctld answers.
-func (c *Slurm) Ping(ctx context.Context) error {
-	_, err := c.query(ctx, "scontrol", "ping")
-	return err
+// Prober looks whether slurmctld answers and the work folder can be used, without a list of jobs.
+type Prober struct {
+	Slurm *Slurm
+	// Files probes the work folder.
+	Files slurmbridge.Prober
+}
+
+// Probe looks through both doors.
+func (p Prober) Probe(ctx context.Context, workDir string) error {
+	if _, err := p.Slurm.query(ctx, "scontrol", "ping"); err != nil {
+		return err
+	}
+	return p.Files.Probe(ctx, workDir)
 }
 
 // Estimate asks when a waiting job is expected to start.

@@ -41,7 +41,7 @@ func ReadRefusal(stderr []byte) Refusal {
 func isFinal(words string) bool {
 	lower := strings.ToLower(words)
 	for _, known := range []string{
-		"invalid account", "invalid qos", "invalid partition", "invalid reservation", "requested reservation is invalid", "invalid generic resource", "invalid gres",
+		"invalid account", "no partition specified", "invalid qos", "invalid partition", "invalid reservation", "requested reservation is invalid", "invalid generic resource", "invalid gres",
 		"invalid feature", "invalid node count", "invalid node name", "invalid license", "invalid job", "invalid dependency", "invalid directive",
 		"invalid time limit", "requested time limit is invalid", "invalid wckey", "invalid trap", "invalid signal", "invalid --",
 		"invalid numeric", "invalid argument", "invalid mem", "invalid cluster", "invalid cpu", "invalid exclusive",
