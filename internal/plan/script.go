@@ -83,7 +83,7 @@ func (b builder) place(p *rundir.Plan) error {
 	}
 	var services, clients int
 	for i, ref := range b.Job.Spec.Components {
-		r := &rundir.Resources{}
+		var r *rundir.Resources
 		if ref.Kind == "Service" {
 			r = &p.Services[services].Resources
 			services++

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -36,7 +37,7 @@ func (l Local) Run(ctx context.Context, c slurmbridge.Command) (slurmbridge.Outp
 	env := c.Env
 	for _, name := range passed() {
 		if value := l.Env(name); value != "" {
-			env = append(env[:len(env):len(env)], name+"="+value)
+			env = append(slices.Clip(env), name+"="+value)
 		}
 	}
 	program, err := find(c.Argv[0], env)

@@ -161,6 +161,9 @@ func hopeless(reason string) bool {
 // settle fills in what the state of a job, its reason and its priority mean together.
 func settle(j *slurmbridge.Job, priorityZero bool, words ...string) {
 	j.Phase, j.Reason = Meaning(words...)
+	if j.Phase == slurmbridge.Failed && j.Reason == ReasonNonZeroExit && hopeless(j.Message) {
+		j.Reason = ReasonUnschedulable // it never began
+	}
 	if j.Phase != slurmbridge.Pending {
 		return
 	}

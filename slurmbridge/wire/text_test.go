@@ -2,6 +2,7 @@ package wire
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,7 +129,7 @@ func TestRealOutput(t *testing.T) {
 			for _, j := range jobs {
 				b.WriteString(strings.Join([]string{j.ID, string(j.Key), j.State, string(j.Phase), j.Reason, j.Message, j.Nodes}, " | "))
 				b.WriteString(" |" + map[bool]string{true: " held"}[j.Held] + map[bool]string{true: " over"}[j.Over()])
-				b.WriteString(" exit " + string(rune('0'+j.ExitCode%10)) + " signal " + string(rune('0'+j.Signal%10)) + " restarts " + string(rune('0'+j.Restarts%10)))
+				fmt.Fprintf(&b, " exit %d signal %d restarts %d", j.ExitCode, j.Signal, j.Restarts)
 				b.WriteString(map[bool]string{true: " submitted"}[!j.Submitted.IsZero()] + map[bool]string{true: " started"}[!j.Started.IsZero()] + map[bool]string{true: " ended"}[!j.Ended.IsZero()] + "\n")
 			}
 			golden := strings.TrimSuffix(file, ".txt") + ".golden"
