@@ -20,24 +20,35 @@ USAGE
   exit 2
 }
 
-# All sites: name, Slurm, network, what stands before a port's last two digits, words for the templates in etc/. No two
-# share an address or a port, so that all can be up at once.
+# All sites: name, Slurm, the third part of its addresses, what stands before a port's last two digits, words for the
+# templates in etc/. No two share an address or a port, so that all can be up at once.
 sites='
-slurm24.11        24.11  127.0.24  168  accounting    restd
-slurm24.11-plain  24.11  127.0.25  169  noaccounting  restd
-slurm22.05        22.05  127.0.22  167  accounting
+slurm24.11        24.11  24  168  accounting    restd  overmemory
+slurm24.11-plain  24.11  25  169  noaccounting  restd  ramspace
+slurm22.05        22.05  22  167  accounting           ramspace
 '
-states=${ASSAY_TESTSITE_STATE:-/var/tmp/assay-testsite}
-cgroups=(freezer devices) # those that a site has a part of, and sees as the whole
+# Two people on one machine, or two tests, each take a slot: a set of sites with addresses and ports of its own.
+slot=${ASSAY_TESTSITE_SLOT:-0}
+[[ $slot == [0-9] ]] || die "ASSAY_TESTSITE_SLOT=$slot: the slots are 0 to 9"
+suffix=
+((slot == 0)) || suffix=-$slot
+states=${ASSAY_TESTSITE_STATE:-/var/tmp/assay-testsite$suffix}
+cgroups=(freezer devices memory) # those that a site has a part of, and sees as the whole
 
-# load SITE sets what is known of it: site, slurm, net, port, words, state.
+# load SITE sets what is known of it: site, slurm, net, port, words, state, group (of its cgroups).
 load() {
   local row
   row=$(awk -v name="$1" '$1 == name' <<<"$sites")
   [[ -n $row ]] || die "no site called $1; there are $(awk 'NF { printf "%s%s", sep, $1; sep = ", " }' <<<"$sites")"
   read -r site slurm net port words <<<"$row"
-  [[ ! -d /sys/fs/cgroup/freezer ]] && words+=" nocgroup nodevices" || words+=" cgroup devices"
+  # What the kernel here has decides how Slurm finds and limits the processes of a job.
+  if [[ -d /sys/fs/cgroup/freezer ]]; then words+=" cgroup"; else words+=" nocgroup"; fi
+  if [[ -d /sys/fs/cgroup/freezer && -d /sys/fs/cgroup/devices ]]; then words+=" devices"; else words+=" nodevices"; fi
+  if [[ $words == *nodevices* || ! -d /sys/fs/cgroup/memory ]]; then words=${words/ramspace/overmemory}; fi
+  net=127.$slot.$net
+  port=$((port + 10 * slot))
   state=$states/$site
+  group=assay-testsite$suffix-$site
 }
 has() { [[ " $words " == *" $1 "* ]]; }
 all_sites() { awk 'NF { print $1 }' <<<"$sites"; }
@@ -56,7 +67,7 @@ need_ready() { ready || die "$site is not up: hack/testsite.sh up $site"; }
 # lock keeps two commands from acting on the loaded site at once. The file outlives the site, so it is in the cache.
 lock() {
   mkdir -p "$cache/testsite"
-  exec {locked}>"$cache/testsite/$site.lock"
+  exec {locked}>"$cache/testsite/$group.lock"
   flock "$locked"
 }
 unlock() { exec {locked}>&-; }
@@ -66,7 +77,7 @@ render() {
   local word
   local -a script=()
   for word in $words; do script+=(-e "s/^%$word //"); done
-  sed "${script[@]}" -e '/^%/d' -e "s|@LOGIN@|$net.1|; s|@NET@|$net|; s|@PORT@|$port|; s|@STATE@|$state|; s|@SITE@|$site|; s|@FIRST_JOB@|${port}0001|" "$1"
+  sed "${script[@]}" -e '/^%/d' -e "s|@LOGIN@|$net.1|g; s|@NET@|$net|g; s|@PORT@|$port|g; s|@STATE@|$state|g; s|@SITE@|$site|g; s|@FIRST_JOB@|${port}0001|g" "$1"
 }
 
 # prepare makes the folders and files of the loaded site.
@@ -93,7 +104,7 @@ prepare() {
 launch() {
   local c lower=$1
   for c in "${cgroups[@]}"; do
-    [[ ! -d /sys/fs/cgroup/$c ]] || { mkdir -p "/sys/fs/cgroup/$c/assay-testsite-$site" && echo "$BASHPID" >"/sys/fs/cgroup/$c/assay-testsite-$site/cgroup.procs"; }
+    [[ ! -d /sys/fs/cgroup/$c ]] || { mkdir -p "/sys/fs/cgroup/$c/$group" && echo "$BASHPID" >"/sys/fs/cgroup/$c/$group/cgroup.procs"; }
   done
   exec setsid unshare --mount --pid --uts --ipc --cgroup --fork --kill-child "$BASH" hack/testsite/enter.sh "$state" "$lower" "${cgroups[@]}"
 }
@@ -132,8 +143,8 @@ sweep() {
     done
   fi
   for c in "${cgroups[@]}"; do
-    [[ ! -d /sys/fs/cgroup/$c/assay-testsite-$site ]] || until find "/sys/fs/cgroup/$c/assay-testsite-$site" -depth -type d -exec rmdir {} + 2>/dev/null; do
-      ((SECONDS < end)) || die "$site: processes are left in /sys/fs/cgroup/$c/assay-testsite-$site"
+    [[ ! -d /sys/fs/cgroup/$c/$group ]] || until find "/sys/fs/cgroup/$c/$group" -depth -type d -exec rmdir {} + 2>/dev/null; do
+      ((SECONDS < end)) || die "$site: processes are left in /sys/fs/cgroup/$c/$group"
       sleep 0.02
     done
   done
@@ -149,7 +160,7 @@ up() {
     lock
     if ready; then say "$site is up"; unlock; continue; fi
     [[ ! -e $state ]] || sweep # what a crash left
-    (: <>"/dev/tcp/$net.1/8822") 2>/dev/null && die "something listens on $net.1:8822, perhaps a $site of another ASSAY_TESTSITE_STATE"
+    (: <>"/dev/tcp/$net.1/8822") 2>/dev/null && die "something listens on $net.1:8822, perhaps a $site of another ASSAY_TESTSITE_STATE; ASSAY_TESTSITE_SLOT=1 is another set of addresses"
     lower=$(hack/testsite/root.sh "$slurm")
     prepare
     (launch "$lower/root") </dev/null >"$state/log/boot.log" 2>&1 {locked}>&- &
