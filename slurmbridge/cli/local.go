@@ -55,7 +55,7 @@ func (l Local) Run(ctx context.Context, c slurmbridge.Command) (slurmbridge.Outp
 	if out.over || errs.over {
 		return slurmbridge.Output{}, fmt.Errorf("%w: %s printed more than %d MiB", slurmbridge.ErrUnreachable, c.Argv[0], mostOutput>>20)
 	}
-	result := slurmbridge.Output{Stdout: out.Bytes(), Stderr: errs.Bytes()}
+	result := slurmbridge.Output{Stdout: out.kept.Bytes(), Stderr: errs.kept.Bytes()}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		result.Code = exit.ExitCode()
 		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
@@ -93,15 +93,15 @@ func find(name string, env []string) (string, error) {
 
 // bounded keeps so much of an output, and no more.
 type bounded struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	over bool
 }
 
 // Write takes everything, so that the program goes on.
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > mostOutput {
+	if b.kept.Len()+len(p) > mostOutput {
 		b.over = true
 		return len(p), nil
 	}
-	return b.Buffer.Write(p)
+	return b.kept.Write(p)
 }

@@ -48,23 +48,35 @@ func SqueueFormat() string {
 // and of a heterogeneous job all but its leader. An answer that was cut or that we cannot read says nothing: it is an
 // error, and no job.
 func ParseSqueue(out []byte) ([]slurmbridge.Job, error) {
-	var jobs []slurmbridge.Job
+	return parse("squeue", out, cut, squeueJob)
+}
+
+// parse reads jobs, a line each. The nodes of a heterogeneous job are those of all its components.
+func parse(program string, out []byte, split func(line string) ([]string, error), read func([]string) (slurmbridge.Job, bool, error)) ([]slurmbridge.Job, error) {
 	lines, err := wholeLines(out)
 	if err != nil {
-		return nil, fmt.Errorf("squeue: %w", err)
+		return nil, fmt.Errorf("%s: %w", program, err)
 	}
+	var jobs []slurmbridge.Job
+	others := map[string][]string{}
 	for i, line := range lines {
-		f, err := cut(line)
+		f, err := split(line)
 		if err != nil {
-			return nil, fmt.Errorf("squeue: line %d: %w", i+1, err)
+			return nil, fmt.Errorf("%s: line %d: %w", program, i+1, err)
 		}
-		j, ours, err := squeueJob(f)
-		if err != nil {
-			return nil, fmt.Errorf("squeue: line %d: %w", i+1, err)
-		}
-		if ours {
+		j, leader, err := read(f)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%s: line %d: %w", program, i+1, err)
+		case !j.Key.Valid():
+		case leader:
 			jobs = append(jobs, j)
+		case j.Nodes != "" && strings.Contains(f[0], "+"):
+			others[j.ID] = append(others[j.ID], j.Nodes)
 		}
+	}
+	for i, j := range jobs {
+		jobs[i].Nodes = strings.TrimPrefix(strings.Join(append([]string{j.Nodes}, others[j.ID]...), ","), ",")
 	}
 	return jobs, nil
 }
@@ -97,12 +109,12 @@ func cut(line string) ([]string, error) {
 }
 
 // squeueJob reads one job from its columns.
-func squeueJob(f []string) (j slurmbridge.Job, ours bool, err error) {
+func squeueJob(f []string) (j slurmbridge.Job, leader bool, err error) {
 	id, leader, err := jobID(f[0])
 	if err != nil {
 		return j, false, err
 	}
-	j = slurmbridge.Job{ID: id, Key: slurmbridge.Key(f[1]), State: f[2], Nodes: nodes(f[9]), Message: f[10]}
+	j = slurmbridge.Job{ID: id, Key: slurmbridge.Key(f[1]), State: f[2], Nodes: nodes(f[9]), Message: said(f[10])}
 	if !leader || !j.Key.Valid() {
 		return j, false, nil
 	}
@@ -128,6 +140,14 @@ func jobID(text string) (id string, leader bool, err error) {
 		return "", false, fmt.Errorf("%q is not the id of a job", text)
 	}
 	return id, !array && (!het || offset == "0"), nil
+}
+
+// said is a reason; Slurm prints None for none.
+func said(reason string) string {
+	if reason == "None" {
+		return ""
+	}
+	return reason
 }
 
 // nodes is a node list; squeue prints "(null)" or nothing for none, sacct "None assigned".
@@ -204,28 +224,19 @@ func SacctArgs() []string {
 
 // ParseSacct reads the jobs that sacct printed with SacctArgs, as ParseSqueue does.
 func ParseSacct(out []byte) ([]slurmbridge.Job, error) {
-	lines, err := wholeLines(out)
-	if err != nil {
-		return nil, fmt.Errorf("sacct: %w", err)
-	}
-	var jobs []slurmbridge.Job
-	for i, line := range lines {
-		f := strings.Split(line, "|")
-		if len(f) != strings.Count(sacctFields, ",")+1 {
-			return nil, fmt.Errorf("sacct: line %d: %q is not what was asked for", i+1, line)
-		}
-		j, ours, err := sacctJob(f)
-		if err != nil {
-			return nil, fmt.Errorf("sacct: line %d: %w", i+1, err)
-		}
-		if ours {
-			jobs = append(jobs, j)
-		}
-	}
-	return jobs, nil
+	return parse("sacct", out, fields, sacctJob)
 }
 
-func sacctJob(f []string) (j slurmbridge.Job, ours bool, err error) {
+// fields takes a line of sacct apart.
+func fields(line string) ([]string, error) {
+	f := strings.Split(line, "|")
+	if len(f) != strings.Count(sacctFields, ",")+1 {
+		return nil, fmt.Errorf("%q is not what was asked for", line)
+	}
+	return f, nil
+}
+
+func sacctJob(f []string) (j slurmbridge.Job, leader bool, err error) {
 	id, leader, err := jobID(f[0])
 	if err != nil {
 		return j, false, err

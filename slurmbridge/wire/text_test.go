@@ -42,7 +42,7 @@ func TestParseSqueue(t *testing.T) {
 		line("22", name2, "FAILED", "1", "0", "1700000001", "1700000002", "1700000003", "7:9", "mel2004", "NonZeroExitCode")
 	want := []slurmbridge.Job{
 		{ID: "17", Key: name1, State: "PENDING", Phase: "Pending", Reason: "Held", Message: "JobHeldUser", Held: true, Submitted: at(1700000000)},
-		{ID: "18", Key: name2, State: "RUNNING", Phase: "Running", Reason: "Running", Message: "None", Restarts: 1, Submitted: at(1700000001), Started: at(1700000005), Nodes: "mel[2001-2002]"},
+		{ID: "18", Key: name2, State: "RUNNING", Phase: "Running", Reason: "Running", Restarts: 1, Submitted: at(1700000001), Started: at(1700000005), Nodes: "mel[2001-2002],mel2003"},
 		{ID: "21", Key: name2, State: "FAILED", Phase: "Failed", Reason: "NonZeroExit", Message: "NonZeroExitCode", Submitted: at(1700000001), Started: at(1700000002), Ended: at(1700000003), Nodes: "mel2004", ExitCode: 7},
 		{ID: "22", Key: name2, State: "FAILED", Phase: "Failed", Reason: "NonZeroExit", Message: "NonZeroExitCode", Submitted: at(1700000001), Started: at(1700000002), Ended: at(1700000003), Nodes: "mel2004", ExitCode: 7, Signal: 9},
 	}
@@ -88,7 +88,7 @@ func TestParseSacct(t *testing.T) {
 		"20|" + name1 + "|PENDING|1700000000|Unknown|Unknown|0:0|None assigned\n"
 	want := []slurmbridge.Job{
 		{ID: "17", Key: name1, State: "CANCELLED by 1000", Phase: "Failed", Reason: "Cancelled", Submitted: at(1700000000), Started: at(1700000001), Ended: at(1700000002), Nodes: "mel2001", Signal: 15},
-		{ID: "18", Key: name2, State: "COMPLETED", Phase: "Succeeded", Reason: "Completed", Submitted: at(1700000000), Started: at(1700000001), Ended: at(1700000002), Nodes: "mel[2001-2002]"},
+		{ID: "18", Key: name2, State: "COMPLETED", Phase: "Succeeded", Reason: "Completed", Submitted: at(1700000000), Started: at(1700000001), Ended: at(1700000002), Nodes: "mel[2001-2002],mel2003"},
 		{ID: "20", Key: name1, State: "PENDING", Phase: "Pending", Reason: "Queued", Submitted: at(1700000000)},
 	}
 	got, err := ParseSacct([]byte(out))

@@ -62,12 +62,6 @@ func (s site) run(args ...string) string {
 	return out.String()
 }
 
-// asRoot runs a command on the login node.
-func (s site) asRoot(argv ...string) string {
-	s.t.Helper()
-	return s.run(append([]string{"exec", s.name, "--user", "root", "--"}, argv...)...)
-}
-
 // runInside runs the test of the caller once more, in this very program, on the site's login node.
 func (s site) runInside(t *testing.T) {
 	t.Helper()
