@@ -1,5 +1,5 @@
-// Package wire reads what Slurm prints: the delimited text of squeue and sacct, which is the same from 22.05 to 26.05,
-// and the words with which Slurm refuses.
+// Package wire reads what Slurm prints: the delimited text of squeue and sacct, which is the same from 22.05 to 26.05, the
+// JSON of slurmrestd, which is not, and the words with which Slurm refuses.
 package wire
 
 import (

@@ -51,34 +51,25 @@ func ParseSqueue(out []byte) ([]slurmbridge.Job, error) {
 	return parse("squeue", out, cut, squeueJob)
 }
 
-// parse reads jobs, a line each. The nodes of a heterogeneous job are those of all its components.
+// parse reads jobs, a line each.
 func parse(program string, out []byte, split func(line string) ([]string, error), read func([]string) (slurmbridge.Job, bool, error)) ([]slurmbridge.Job, error) {
 	lines, err := wholeLines(out)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", program, err)
 	}
-	var jobs []slurmbridge.Job
-	others := map[string][]string{}
+	var g gathering
 	for i, line := range lines {
 		f, err := split(line)
 		if err != nil {
 			return nil, fmt.Errorf("%s: line %d: %w", program, i+1, err)
 		}
 		j, leader, err := read(f)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, fmt.Errorf("%s: line %d: %w", program, i+1, err)
-		case !j.Key.Valid():
-		case leader:
-			jobs = append(jobs, j)
-		case j.Nodes != "" && strings.Contains(f[0], "+"):
-			others[j.ID] = append(others[j.ID], j.Nodes)
 		}
+		g.add(j, leader, strings.Contains(f[0], "+"))
 	}
-	for i, j := range jobs {
-		jobs[i].Nodes = strings.TrimPrefix(strings.Join(append([]string{j.Nodes}, others[j.ID]...), ","), ",")
-	}
-	return jobs, nil
+	return g.merged(), nil
 }
 
 // wholeLines splits an answer, whose last line has to be whole.

@@ -125,27 +125,32 @@ func TestRealOutput(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var b strings.Builder
-			for _, j := range jobs {
-				b.WriteString(strings.Join([]string{j.ID, string(j.Key), j.State, string(j.Phase), j.Reason, j.Message, j.Nodes}, " | "))
-				b.WriteString(" |" + map[bool]string{true: " held"}[j.Held] + map[bool]string{true: " over"}[j.Over()])
-				fmt.Fprintf(&b, " exit %d signal %d restarts %d", j.ExitCode, j.Signal, j.Restarts)
-				b.WriteString(map[bool]string{true: " submitted"}[!j.Submitted.IsZero()] + map[bool]string{true: " started"}[!j.Started.IsZero()] + map[bool]string{true: " ended"}[!j.Ended.IsZero()] + "\n")
-			}
-			golden := strings.TrimSuffix(file, ".txt") + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), b.String()); diff != "" {
-				t.Errorf("-want +got (run with -update after a look)\n%s", diff)
-			}
+			checkGolden(t, strings.TrimSuffix(file, ".txt")+".golden", jobs)
 		})
+	}
+}
+
+// checkGolden compares jobs, a line each, with a golden file.
+func checkGolden(t *testing.T, golden string, jobs []slurmbridge.Job) {
+	t.Helper()
+	var b strings.Builder
+	for _, j := range jobs {
+		b.WriteString(strings.Join([]string{j.ID, string(j.Key), j.State, string(j.Phase), j.Reason, j.Message, j.Nodes}, " | "))
+		b.WriteString(" |" + map[bool]string{true: " held"}[j.Held] + map[bool]string{true: " over"}[j.Over()])
+		fmt.Fprintf(&b, " exit %d signal %d restarts %d", j.ExitCode, j.Signal, j.Restarts)
+		b.WriteString(map[bool]string{true: " submitted"}[!j.Submitted.IsZero()] + map[bool]string{true: " started"}[!j.Started.IsZero()] + map[bool]string{true: " ended"}[!j.Ended.IsZero()] + "\n")
+	}
+	if *update {
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("-want +got (run with -update after a look)\n%s", diff)
 	}
 }
 

@@ -1,0 +1,208 @@
+package rest
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"assay.bench/slurmbridge"
+)
+
+// Credentials are what one request is made with.
+type Credentials struct {
+	// User is the name of the user; empty leaves it to the token.
+	User string
+	// Token is a JSON web token of Slurm's.
+	Token string
+}
+
+// life is how long a token is valid; both are zero where it does not say.
+type life struct{ from, until time.Time }
+
+// readLife reads a token's claims. Nobody but Slurm can tell whether it is genuine.
+func readLife(token string) (life, error) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return life{}, errors.New("it is no JSON web token: those have three parts with dots between")
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	if err != nil {
+		return life{}, fmt.Errorf("the claims of the token: %w", err)
+	}
+	var claims struct {
+		Issued  float64 `json:"iat"`
+		Expires float64 `json:"exp"`
+	}
+	if err := json.Unmarshal(raw, &claims); err != nil {
+		return life{}, fmt.Errorf("the claims of the token: %w", err)
+	}
+	return life{from: instant(claims.Issued), until: instant(claims.Expires)}, nil
+}
+
+// instant reads seconds since 1970; the zero time for none.
+func instant(seconds float64) time.Time {
+	if !(seconds > 0 && seconds < 1e11) {
+		return time.Time{}
+	}
+	return time.Unix(int64(seconds), 0).UTC()
+}
+
+// isOver says that the token is not valid any more.
+func (l life) isOver(now time.Time) bool { return !l.until.IsZero() && !now.Before(l.until) }
+
+// isHalfOver says that it is time for another.
+func (l life) isHalfOver(now time.Time) bool {
+	return !l.until.IsZero() && !now.Before(l.from.Add(l.until.Sub(l.from)/2))
+}
+
+// keeper gives each request its token, and sees to it that there is a valid one.
+type keeper struct {
+	read    func(context.Context) (Credentials, error)
+	refresh func(context.Context) (string, error)
+	now     func() time.Time
+	// turn is held by the one request that makes a new token.
+	turn chan struct{}
+
+	mu sync.Mutex
+	// made is the token that refresh made when read gave the token given.
+	made, given string
+	// seen is when the current token was first used: a token that does not say when it was issued counts from then.
+	token   string
+	seen    time.Time
+	expires time.Time
+	// tried is the last attempt that failed, and failed why.
+	tried  time.Time
+	failed error
+}
+
+// patience is the time between two attempts at a new token while the old one is valid.
+const patience = 30 * time.Second
+
+func newKeeper(o Options) *keeper {
+	return &keeper{read: o.Credentials, refresh: o.Refresh, now: o.Now, turn: make(chan struct{}, 1)}
+}
+
+func (k *keeper) state() (expires time.Time, refresh error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.expires, k.failed
+}
+
+// credentials are those of one request.
+func (k *keeper) credentials(ctx context.Context) (Credentials, error) {
+	cred, err := k.read(ctx)
+	if err != nil {
+		return Credentials{}, refused(fmt.Errorf("no credentials: %w", err))
+	}
+	cred.Token = strings.TrimSpace(cred.Token)
+	given := cred.Token
+	cred.Token = k.current(given)
+	if k.isDue(cred.Token) {
+		if cred.Token, err = k.renew(ctx, given); err != nil {
+			return Credentials{}, refused(err)
+		}
+	}
+	if cred.Token == "" {
+		return Credentials{}, refused(errors.New("the token is empty"))
+	}
+	if strings.ContainsFunc(cred.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Credentials{}, refused(errors.New("the token holds a blank or another character that no token has"))
+	}
+	return cred, nil
+}
+
+func refused(err error) error {
+	return fmt.Errorf("%w: %w: slurmrestd: %w", slurmbridge.ErrUnreachable, slurmbridge.ErrCredentials, err)
+}
+
+// current is the token that was made in the place of the given one, or that one.
+func (k *keeper) current(given string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	token := given
+	if k.made != "" && k.given == given {
+		token = k.made
+	}
+	if token != k.token {
+		k.token, k.seen = token, k.now()
+	}
+	k.expires = k.lifeOf(token).until
+	return token
+}
+
+// lifeOf is a token's; one that we cannot read lives for ever, and Slurm says what it is.
+func (k *keeper) lifeOf(token string) life {
+	l, err := readLife(token)
+	if err != nil {
+		return life{}
+	}
+	if l.from.IsZero() {
+		l.from = k.seen
+	}
+	return l
+}
+
+// isDue says that a new token has to be made now.
+func (k *keeper) isDue(token string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l, now := k.lifeOf(token), k.now()
+	switch {
+	case k.refresh == nil:
+		return false
+	case token == "" || l.isOver(now):
+		return true
+	}
+	return l.isHalfOver(now) && now.Sub(k.tried) >= patience
+}
+
+// renew makes a new token, one request at a time. The others go on with the old one while it is valid, and wait when it
+// is not.
+func (k *keeper) renew(ctx context.Context, given string) (string, error) {
+	old := k.current(given)
+	usable := old != "" && !k.isOver(old)
+	if usable {
+		select {
+		case k.turn <- struct{}{}:
+		default:
+			return old, nil
+		}
+	} else {
+		select {
+		case k.turn <- struct{}{}:
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+	defer func() { <-k.turn }()
+	if now := k.current(given); now != old {
+		return now, nil // somebody made one in the meantime
+	}
+	made, err := k.refresh(ctx)
+	if made = strings.TrimSpace(made); err == nil && made == "" {
+		err = errors.New("it is empty")
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil {
+		k.tried, k.failed = k.now(), fmt.Errorf("a new token: %w", err)
+		if usable {
+			return old, nil
+		}
+		return "", k.failed
+	}
+	k.made, k.given, k.tried, k.failed = made, given, time.Time{}, nil
+	k.token, k.seen, k.expires = made, k.now(), k.lifeOf(made).until
+	return made, nil
+}
+
+func (k *keeper) isOver(token string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lifeOf(token).isOver(k.now())
+}

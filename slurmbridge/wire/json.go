@@ -1,0 +1,373 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"assay.bench/slurmbridge"
+)
+
+// ParseJobs reads the jobs that slurmrestd answered with, in each of its versions from v0.0.39 on, as ParseSqueue does:
+// an answer that was cut, that names errors or that we cannot read says nothing. It keeps our own jobs only, for an answer
+// holds everybody's, thirty kilobytes each.
+func ParseJobs(r io.Reader) ([]slurmbridge.Job, error) {
+	return parseJobs(r, func(raw []byte) (restJob, error) {
+		var j restJob
+		err := json.Unmarshal(raw, &j)
+		return j, err
+	})
+}
+
+// ParsePastJobs reads the jobs that the accounting of slurmrestd (slurmdb) answered with. Of several records of one id,
+// which a job leaves that was started again, the last counts, as in sacct.
+func ParsePastJobs(r io.Reader) ([]slurmbridge.Job, error) {
+	jobs, err := parseJobs(r, func(raw []byte) (restJob, error) {
+		var j pastJob
+		err := json.Unmarshal(raw, &j)
+		return j.job(), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var last []slurmbridge.Job
+	at := map[string]int{}
+	for _, j := range jobs {
+		i, again := at[j.ID]
+		switch {
+		case !again:
+			at[j.ID] = len(last)
+			last = append(last, j)
+		case j.Submitted.After(last[i].Submitted):
+			last[i] = j
+		}
+	}
+	return last, nil
+}
+
+func parseJobs(r io.Reader, read func(raw []byte) (restJob, error)) ([]slurmbridge.Job, error) {
+	var g gathering
+	mark := []byte(`"` + slurmbridge.Prefix)
+	take := func(raw []byte) error {
+		if !bytes.Contains(raw, mark) {
+			return nil
+		}
+		rest, err := read(raw)
+		if err != nil {
+			return fmt.Errorf("a job: %w", err)
+		}
+		j, leader, err := rest.settle()
+		if err == nil {
+			g.add(j, leader, !rest.isArray())
+		}
+		return err
+	}
+	faults, err := readAnswer(r, "jobs", func(dec *json.Decoder) error { return elements(dec, take) })
+	if err == nil && len(faults) > 0 {
+		err = faults[0]
+	}
+	if err != nil {
+		return nil, fmt.Errorf("slurmrestd: %w", err)
+	}
+	return g.merged(), nil
+}
+
+// ParseExpectedStart reads when the batch system expects the job of an answer to start; the zero time for a job that does
+// not wait, and where nothing is expected.
+func ParseExpectedStart(r io.Reader) (time.Time, error) {
+	var at time.Time
+	_, err := parseJobs(r, func(raw []byte) (restJob, error) {
+		var j restJob
+		err := json.Unmarshal(raw, &j)
+		if phase, _ := Meaning(j.State...); err == nil && phase == slurmbridge.Pending && at.IsZero() {
+			at, err = instant(j.Started.text())
+		}
+		return j, err
+	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	return at, nil
+}
+
+// readAnswer reads an object that slurmrestd answered with to its end; read reads the value of the wanted field,
+// which has to be there unless it is "". The errors that the object names come back.
+func readAnswer(r io.Reader, want string, read func(*json.Decoder) error) ([]Fault, error) {
+	dec := json.NewDecoder(r)
+	if err := expect(dec, '{'); err != nil {
+		return nil, err
+	}
+	var faults []Fault
+	found := false
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		found = found || name == want
+		switch name {
+		case "errors":
+			faults, err = readFaults(dec)
+		case want:
+			err = read(dec)
+		default:
+			err = dec.Decode(new(json.RawMessage))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := expect(dec, '}'); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the answer")
+	}
+	if want != "" && !found && len(faults) == 0 {
+		return nil, fmt.Errorf("the answer holds no %s", want)
+	}
+	return faults, nil
+}
+
+// elements hands each element of a list to take; null is a list of none.
+func elements(dec *json.Decoder, take func(raw []byte) error) error {
+	t, err := dec.Token()
+	if err != nil || t == nil {
+		return err
+	}
+	if t != json.Delim('[') {
+		return fmt.Errorf("%v is not a list", t)
+	}
+	for dec.More() {
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return err
+		}
+		if err := take(raw); err != nil {
+			return err
+		}
+	}
+	return expect(dec, ']')
+}
+
+// expect reads one delimiter.
+func expect(dec *json.Decoder, want json.Delim) error {
+	t, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	if t != want {
+		return fmt.Errorf("%v stands where %v should", t, want)
+	}
+	return nil
+}
+
+// restJob is a job of slurmctld as slurmrestd writes it.
+type restJob struct {
+	ID          number `json:"job_id"`
+	Name        string `json:"name"`
+	State       words  `json:"job_state"`
+	Reason      string `json:"state_reason"`
+	Description string `json:"state_description"`
+	Priority    number `json:"priority"`
+	Restarts    number `json:"restart_cnt"`
+	Submitted   number `json:"submit_time"`
+	Started     number `json:"start_time"`
+	Ended       number `json:"end_time"`
+	Exit        exit   `json:"exit_code"`
+	Nodes       string `json:"nodes"`
+	HetID       number `json:"het_job_id"`
+	HetOffset   number `json:"het_job_offset"`
+	ArrayID     number `json:"array_job_id"`
+}
+
+// pastJob is a job of slurmdbd as slurmrestd writes it.
+type pastJob struct {
+	ID    number `json:"job_id"`
+	Name  string `json:"name"`
+	State struct {
+		Current words `json:"current"`
+	} `json:"state"`
+	Restarts number `json:"restart_cnt"`
+	Time     struct {
+		Submitted number `json:"submission"`
+		Started   number `json:"start"`
+		Ended     number `json:"end"`
+	} `json:"time"`
+	Exit  exit   `json:"exit_code"`
+	Nodes string `json:"nodes"`
+	Het   struct {
+		ID     number `json:"job_id"`
+		Offset number `json:"job_offset"`
+	} `json:"het"`
+	Array struct {
+		ID number `json:"job_id"`
+	} `json:"array"`
+}
+
+// job is the same as a job of slurmctld. Why it waited once is left out: it says nothing about how the job ended. The
+// priority is the last one, and says nothing about a hold either.
+func (p pastJob) job() restJob {
+	return restJob{
+		ID: p.ID, Name: p.Name, State: p.State.Current, Priority: number{value: 1, known: true}, Restarts: p.Restarts,
+		Submitted: p.Time.Submitted, Started: p.Time.Started, Ended: p.Time.Ended, Exit: p.Exit, Nodes: p.Nodes,
+		HetID: p.Het.ID, HetOffset: p.Het.Offset, ArrayID: p.Array.ID,
+	}
+}
+
+func (r restJob) isArray() bool { return r.ArrayID.known && r.ArrayID.value != 0 }
+
+// settle says what the fields mean. The leader of a heterogeneous job is the one whose id is the job's.
+func (r restJob) settle() (j slurmbridge.Job, leader bool, err error) {
+	if !r.ID.known || r.ID.value <= 0 {
+		return j, false, fmt.Errorf("job %q has no id", r.Name)
+	}
+	id := r.ID.value
+	if r.HetID.known && r.HetID.value > 0 {
+		id = r.HetID.value
+	}
+	j = slurmbridge.Job{
+		ID: strconv.FormatInt(id, 10), Key: slurmbridge.Key(r.Name), State: strings.Join(r.State, ","),
+		Nodes: nodes(r.Nodes), Message: said(r.Reason), Restarts: int(r.Restarts.value),
+	}
+	if r.Description != "" {
+		j.Message = r.Description
+	}
+	if id != r.ID.value || r.isArray() || !j.Key.Valid() {
+		return j, false, nil
+	}
+	settle(&j, r.Priority.known && r.Priority.value == 0, r.State...)
+	if err := setTimes(&j, r.Submitted.text(), r.Started.text(), r.Ended.text()); err != nil {
+		return j, false, fmt.Errorf("job %s: %w", j.ID, err)
+	}
+	if j.Over() {
+		j.ExitCode, j.Signal = r.Exit.code, r.Exit.signal
+	}
+	return j, true, nil
+}
+
+// number is an integer in any of the forms that slurmrestd has for one: bare, as text, or with words beside it that say
+// whether it is set, {"set": true, "infinite": false, "number": 7}.
+type number struct {
+	value int64
+	// known is false for null, for what is not set, and for infinity.
+	known bool
+}
+
+// UnmarshalJSON reads any of the forms.
+func (n *number) UnmarshalJSON(raw []byte) error {
+	*n = number{}
+	switch raw[0] {
+	case 'n':
+		return nil
+	case '{':
+		var o struct {
+			Set      bool        `json:"set"`
+			Infinite bool        `json:"infinite"`
+			Number   json.Number `json:"number"`
+		}
+		if err := json.Unmarshal(raw, &o); err != nil {
+			return err
+		}
+		if !o.Set || o.Infinite {
+			return nil
+		}
+		return n.read(o.Number.String())
+	case '"':
+		var text string
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return err
+		}
+		if text == "" || text == "Infinity" || text == "NaN" {
+			return nil
+		}
+		return n.read(text)
+	}
+	return n.read(string(raw))
+}
+
+// read reads digits. A whole number may be written with a decimal point.
+func (n *number) read(text string) error {
+	whole, fraction, _ := strings.Cut(text, ".")
+	value, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || strings.Trim(fraction, "0") != "" {
+		return fmt.Errorf("%.40q is not a whole number", text)
+	}
+	n.value, n.known = value, true
+	return nil
+}
+
+// text is the number as instant reads it; empty when it is not known.
+func (n number) text() string {
+	if !n.known {
+		return ""
+	}
+	return strconv.FormatInt(n.value, 10)
+}
+
+// words are one word, or a list of them.
+type words []string
+
+// UnmarshalJSON reads both forms.
+func (w *words) UnmarshalJSON(raw []byte) error {
+	*w = nil
+	if raw[0] == '[' {
+		return json.Unmarshal(raw, (*[]string)(w))
+	}
+	var one string
+	if err := json.Unmarshal(raw, &one); err != nil {
+		return err
+	}
+	if one != "" {
+		*w = words{one}
+	}
+	return nil
+}
+
+// exit is how a batch script ended.
+type exit struct{ code, signal int }
+
+// UnmarshalJSON reads the wait status that v0.0.39 gives of a job, and the parts of it that the others give, and it of
+// past jobs.
+func (e *exit) UnmarshalJSON(raw []byte) error {
+	*e = exit{}
+	if raw[0] != '{' {
+		return e.status(raw)
+	}
+	var o struct {
+		Number json.RawMessage `json:"number"`
+		Code   number          `json:"return_code"`
+		Signal struct {
+			ID  number `json:"id"`
+			Old number `json:"signal_id"`
+		} `json:"signal"`
+	}
+	if err := json.Unmarshal(raw, &o); err != nil {
+		return err
+	}
+	if o.Number != nil {
+		return e.status(raw)
+	}
+	// Of a signalled script v0.0.39 says -127.
+	e.code = int(max(0, o.Code.value))
+	e.signal = int(o.Signal.ID.value)
+	if o.Signal.Old.known {
+		e.signal = int(o.Signal.Old.value)
+	}
+	return nil
+}
+
+// status reads a wait status.
+func (e *exit) status(raw []byte) error {
+	var n number
+	if err := n.UnmarshalJSON(raw); err != nil {
+		return err
+	}
+	e.code, e.signal = int(n.value>>8&0xff), int(n.value&0x7f)
+	return nil
+}
