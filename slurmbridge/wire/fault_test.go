@@ -84,7 +84,7 @@ func TestParseSubmitted(t *testing.T) {
 		`{"job_id": 0, "errors": []}`:                "slurmrestd names no job that it made",
 		`{"errors": []}`:                             "slurmrestd: the answer holds no job_id",
 		fault(2066, "Invalid qos specification", ""): "Invalid qos specification",
-		`{"job_id": 17`:                              "slurmrestd: unexpected EOF",
+		`{"job_id": 17`:                              "slurmrestd: the answer was cut",
 	} {
 		got := ""
 		if err := ParseSubmitted(strings.NewReader(text)); err != nil {

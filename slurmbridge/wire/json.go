@@ -98,7 +98,14 @@ func ParseExpectedStart(r io.Reader) (time.Time, error) {
 // readAnswer reads an object that slurmrestd answered with to its end; read reads the value of the wanted field,
 // which has to be there unless it is "". The errors that the object names come back.
 func readAnswer(r io.Reader, want string, read func(*json.Decoder) error) ([]Fault, error) {
-	dec := json.NewDecoder(r)
+	faults, err := readObject(json.NewDecoder(r), want, read)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, errors.New("the answer was cut")
+	}
+	return faults, err
+}
+
+func readObject(dec *json.Decoder, want string, read func(*json.Decoder) error) ([]Fault, error) {
 	if err := expect(dec, '{'); err != nil {
 		return nil, err
 	}
