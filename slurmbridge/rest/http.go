@@ -79,7 +79,7 @@ type request struct {
 	limit int64
 }
 
-// ask makes a request under the version that was agreed on, and has read read an answer that is a success.
+// ask makes a request under the version that was agreed on, and lets read have an answer that is a success.
 func (c *Slurm) ask(ctx context.Context, r request, read func(body io.Reader) error) error {
 	version, err := c.version(ctx)
 	if err != nil {
@@ -116,8 +116,8 @@ func (c *Slurm) send(ctx context.Context, r request, read func(body io.Reader) e
 		return failed(res, body)
 	}
 	if err := read(body); err != nil {
-		if fault, ok := errors.AsType[wire.Fault](err); ok {
-			return &failure{status: res.StatusCode, faults: []wire.Fault{fault}}
+		if fault, ok := errors.AsType[wire.RESTError](err); ok {
+			return &failure{status: res.StatusCode, faults: []wire.RESTError{fault}}
 		}
 		return unreachable(ctx, err)
 	}
@@ -180,7 +180,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 // failure is an answer that is no success: nothing is known.
 type failure struct {
 	status int
-	faults []wire.Fault
+	faults []wire.RESTError
 	// text is what stands in an answer that slurmrestd did not write as JSON.
 	text string
 }

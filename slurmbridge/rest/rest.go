@@ -76,7 +76,7 @@ func Open(ctx context.Context, o Options) (*Slurm, error) {
 		return nil, err
 	}
 	if o.Now == nil {
-		o.Now = time.Now //nolint:forbidigo // the clock of a process that gave none
+		o.Now = time.Now
 	}
 	c := &Slurm{
 		client: client, base: base, origin: origin, limit: cmp.Or(o.Timeout, time.Minute),
@@ -173,7 +173,7 @@ func (c *Slurm) explain(ctx context.Context, err error) error {
 		return err
 	case f.status == http.StatusNotFound && len(f.faults) == 0:
 		return fmt.Errorf("%w: slurmrestd serves no slurmdb", slurmbridge.ErrNoAccounting)
-	case slices.ContainsFunc(f.faults, wire.Fault.IsDatabase):
+	case slices.ContainsFunc(f.faults, wire.RESTError.IsDatabase):
 		// An expired token and a slurmdbd that is down look the same here; slurmctld tells them apart.
 		if other := c.check(ctx); errors.Is(other, slurmbridge.ErrCredentials) {
 			return other
@@ -211,11 +211,11 @@ func (c *Slurm) Cancel(ctx context.Context, id string) error {
 // change changes a job. That there was nothing to change is no error.
 func (c *Slurm) change(ctx context.Context, r request) error {
 	r.limit = mostAnswer
-	err := c.ask(ctx, r, func(body io.Reader) error { return wire.ParseDone(body) })
-	if f, ok := errors.AsType[*failure](err); ok && slices.ContainsFunc(f.faults, wire.Fault.IsOver) {
+	err := c.ask(ctx, r, wire.ParseDone)
+	if f, ok := errors.AsType[*failure](err); ok && slices.ContainsFunc(f.faults, wire.RESTError.IsOver) {
 		return nil
 	}
-	if f, ok := errors.AsType[wire.Fault](err); ok && f.IsOver() {
+	if f, ok := errors.AsType[wire.RESTError](err); ok && f.IsOver() {
 		return nil
 	}
 	return err
@@ -223,11 +223,11 @@ func (c *Slurm) change(ctx context.Context, r request) error {
 
 // job is the job of an id, if it is of this origin: ids are given out again, so it is looked at before each change.
 func (c *Slurm) job(ctx context.Context, id string) (slurmbridge.Job, bool, error) {
-	if _, err := strconv.ParseUint(id, 10, 32); err != nil {
+	if id == "" || strings.Trim(id, "0123456789") != "" {
 		return slurmbridge.Job{}, false, nil
 	}
 	jobs, err := c.jobs(ctx, "job/"+id, func(k slurmbridge.Key) bool { return k.Origin() == c.origin })
-	if f, ok := errors.AsType[*failure](err); ok && slices.ContainsFunc(f.faults, wire.Fault.IsUnknownJob) {
+	if f, ok := errors.AsType[*failure](err); ok && slices.ContainsFunc(f.faults, wire.RESTError.IsUnknownJob) {
 		return slurmbridge.Job{}, false, nil
 	}
 	for _, j := range jobs {

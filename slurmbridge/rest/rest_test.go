@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -47,9 +48,7 @@ const ping = `{"pings": [], "meta": {"plugin": {"accounting_storage": "accountin
 func newServer(t *testing.T, answers map[string]answer) *server {
 	t.Helper()
 	s := &server{versions: []string{"v0.0.40", "v0.0.41", "v0.0.42"}, answers: map[string]answer{"GET /slurm/ping/": {body: ping}}, bodies: map[string]string{}}
-	for what, a := range answers {
-		s.answers[what] = a
-	}
+	maps.Copy(s.answers, answers)
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s

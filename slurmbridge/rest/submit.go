@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -25,7 +24,7 @@ func (c *Slurm) Submit(ctx context.Context, key slurmbridge.Key, s slurmbridge.S
 		return fmt.Errorf("%w: key %s is not of origin %s", slurmbridge.ErrRefused, key, c.origin)
 	}
 	r := request{method: http.MethodPost, path: "job/submit", body: describe(key, s, string(text)), limit: mostAnswer}
-	err = c.ask(ctx, r, func(body io.Reader) error { return wire.ParseSubmitted(body) })
+	err = c.ask(ctx, r, wire.ParseSubmitted)
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
 		return err

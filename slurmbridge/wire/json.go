@@ -97,7 +97,7 @@ func ParseExpectedStart(r io.Reader) (time.Time, error) {
 
 // readAnswer reads an object that slurmrestd answered with to its end; read reads the value of the wanted field,
 // which has to be there unless it is "". The errors that the object names come back.
-func readAnswer(r io.Reader, want string, read func(*json.Decoder) error) ([]Fault, error) {
+func readAnswer(r io.Reader, want string, read func(*json.Decoder) error) ([]RESTError, error) {
 	faults, err := readObject(json.NewDecoder(r), want, read)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, errors.New("the answer was cut")
@@ -105,11 +105,11 @@ func readAnswer(r io.Reader, want string, read func(*json.Decoder) error) ([]Fau
 	return faults, err
 }
 
-func readObject(dec *json.Decoder, want string, read func(*json.Decoder) error) ([]Fault, error) {
+func readObject(dec *json.Decoder, want string, read func(*json.Decoder) error) ([]RESTError, error) {
 	if err := expect(dec, '{'); err != nil {
 		return nil, err
 	}
-	var faults []Fault
+	var faults []RESTError
 	found := false
 	for dec.More() {
 		name, err := dec.Token()
@@ -310,7 +310,7 @@ func (n *number) read(text string) error {
 }
 
 // text is the number as instant reads it; empty when it is not known.
-func (n number) text() string {
+func (n *number) text() string {
 	if !n.known {
 		return ""
 	}

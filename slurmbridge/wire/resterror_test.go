@@ -18,12 +18,12 @@ func fault(number int, text, description string) string {
 func TestParseFaults(t *testing.T) {
 	for reason, c := range map[string]struct {
 		body string
-		want []Fault
+		want []RESTError
 	}{
-		"Slurm's own words":          {fault(2066, "Invalid qos specification", "Batch job submission failed"), []Fault{{2066, "Invalid qos specification"}}},
-		"the parser's words":         {fault(9001, "Failure during parsing", "Expected a list\nbut got 7"), []Fault{{9001, "Failure during parsing: Expected a list but got 7"}}},
-		"no words but a description": {fault(0, "", "something"), []Fault{{0, "something"}}},
-		"no words at all":            {fault(2007, "", ""), []Fault{{2007, "error 2007"}}},
+		"Slurm's own words":          {fault(2066, "Invalid qos specification", "Batch job submission failed"), []RESTError{{2066, "Invalid qos specification"}}},
+		"the parser's words":         {fault(9001, "Failure during parsing", "Expected a list\nbut got 7"), []RESTError{{9001, "Failure during parsing: Expected a list but got 7"}}},
+		"no words but a description": {fault(0, "", "something"), []RESTError{{0, "something"}}},
+		"no words at all":            {fault(2007, "", ""), []RESTError{{2007, "error 2007"}}},
 		"nothing found":              {fault(9003, "Nothing found", ""), nil},
 		"no error":                   {`{"errors": []}`, nil},
 		"no list of errors":          {`{"jobs": []}`, nil},
@@ -41,7 +41,7 @@ func TestParseFaults(t *testing.T) {
 
 // What is final about a submit, by number and, for numbers that we do not know, by words.
 func TestFaultRefusal(t *testing.T) {
-	for f, final := range map[Fault]bool{
+	for f, final := range map[RESTError]bool{
 		{2066, "Invalid qos specification"}: true, {2045, "Invalid account or account/partition combination specified"}: true,
 		{2000, "Invalid partition name specified"}: true, {2014, "Requested node configuration is not available"}: true,
 		{2050, "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"}: true,
@@ -63,7 +63,7 @@ func TestFaultKinds(t *testing.T) {
 	for number, want := range map[int]string{
 		1007: "credentials", 6000: "credentials", 6001: "credentials", 7000: "database", 2017: "over unknown", 2021: "over", 2084: "over", 2073: "over", 2066: "", 0: "",
 	} {
-		f := Fault{Number: number}
+		f := RESTError{Number: number}
 		var got []string
 		for word, is := range map[string]bool{"credentials": f.IsCredentials(), "database": f.IsDatabase(), "over": f.IsOver(), "unknown": f.IsUnknownJob()} {
 			if is {

@@ -12,15 +12,15 @@ import (
 	"strings"
 )
 
-// Fault is one of the errors that slurmrestd named in an answer.
-type Fault struct {
+// RESTError is one of the errors that slurmrestd names in an answer.
+type RESTError struct {
 	// Number is one of slurm_errno.h; 0 where there is none.
 	Number int
 	// Words are Slurm's own.
 	Words string
 }
 
-func (f Fault) Error() string { return f.Words }
+func (f RESTError) Error() string { return f.Words }
 
 // Numbers of slurm_errno.h. They are the same in all versions.
 const (
@@ -39,23 +39,23 @@ const (
 )
 
 // IsCredentials says that the token was refused.
-func (f Fault) IsCredentials() bool {
+func (f RESTError) IsCredentials() bool {
 	return f.Number == errAuthentication || f.Number >= errAuthFirst && f.Number <= errAuthLast
 }
 
 // IsDatabase says that slurmdbd let nobody in. It says the same when it is down and when a token has expired.
-func (f Fault) IsDatabase() bool { return f.Number == errDatabase }
+func (f RESTError) IsDatabase() bool { return f.Number == errDatabase }
 
 // IsOver says that there was nothing to release or to end: the job is not known, or has ended, or does not wait any more.
-func (f Fault) IsOver() bool {
+func (f RESTError) IsOver() bool {
 	return slices.Contains([]int{errInvalidJobID, errAlreadyDone, errNotPending, errJobFinished, errNeitherNor}, f.Number)
 }
 
 // IsUnknownJob says that there is no job of this id.
-func (f Fault) IsUnknownJob() bool { return f.Number == errInvalidJobID }
+func (f RESTError) IsUnknownJob() bool { return f.Number == errInvalidJobID }
 
 // Refusal is what a fault says about a submit.
-func (f Fault) Refusal() Refusal {
+func (f RESTError) Refusal() Refusal {
 	return Refusal{Words: f.Words, Final: slices.Contains(finalNumbers(), f.Number) ||
 		f.Number >= errRESTFirst && f.Number <= errRESTLast || isFinal(f.Words)}
 }
@@ -70,7 +70,7 @@ func finalNumbers() []int {
 }
 
 // ParseFaults reads the errors of an answer of slurmrestd; none where it is not one.
-func ParseFaults(body []byte) []Fault {
+func ParseFaults(body []byte) []RESTError {
 	faults, err := readAnswer(bytes.NewReader(body), "", nil)
 	if err != nil {
 		return nil
@@ -79,8 +79,8 @@ func ParseFaults(body []byte) []Fault {
 }
 
 // readFaults reads the list of errors. That nothing was found is no error.
-func readFaults(dec *json.Decoder) ([]Fault, error) {
-	var faults []Fault
+func readFaults(dec *json.Decoder) ([]RESTError, error) {
+	var faults []RESTError
 	err := elements(dec, func(raw []byte) error {
 		var e struct {
 			Number      number `json:"error_number"`
@@ -93,7 +93,7 @@ func readFaults(dec *json.Decoder) ([]Fault, error) {
 		if e.Number.value == errEmptyResult {
 			return nil
 		}
-		faults = append(faults, Fault{Number: int(e.Number.value), Words: sentence(int(e.Number.value), e.Error, e.Description)})
+		faults = append(faults, RESTError{Number: int(e.Number.value), Words: sentence(int(e.Number.value), e.Error, e.Description)})
 		return nil
 	})
 	return faults, err
