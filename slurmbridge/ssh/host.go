@@ -25,6 +25,8 @@ const (
 	maxOutput = 64 << 20
 	// defaultSessions is how many sessions we hold at once: OpenSSH allows 10 on a connection.
 	defaultSessions = 8
+	// defaultPatience is how long a host may take to let us in, and its profile to say what a login sets.
+	defaultPatience = 10 * time.Second
 )
 
 // Host is a login node of a site. It implements slurmbridge.Runner and slurmbridge.Prober. Its methods may be called
@@ -33,6 +35,8 @@ type Host struct {
 	carrier carrier
 	// slots holds a token for each session; streams for each that lasts until its reader closes it.
 	slots, streams chan struct{}
+	// patience is how long the host may take for what precedes all commands.
+	patience time.Duration
 
 	mu sync.Mutex
 	// login is what the commands' environment is taken from; asking is closed when the question that is under way ends.
@@ -50,8 +54,8 @@ type carrier interface {
 	Close() error
 }
 
-func newHost(c carrier, sessions int) *Host {
-	return &Host{carrier: c, slots: make(chan struct{}, sessions), streams: make(chan struct{}, max(1, sessions/2))}
+func newHost(c carrier, sessions int, patience time.Duration) *Host {
+	return &Host{carrier: c, slots: make(chan struct{}, sessions), streams: make(chan struct{}, max(1, sessions/2)), patience: patience}
 }
 
 // Close ends the connection, and with it all calls that are under way.
@@ -85,6 +89,11 @@ func (h *Host) run(ctx context.Context, name, command string, stdin io.Reader) (
 	if err != nil {
 		return slurmbridge.Output{}, err
 	}
+	return h.finish(ctx, s, m, name, stdin)
+}
+
+// finish runs a command that was started to its end.
+func (h *Host) finish(ctx context.Context, s *session, m mark, name string, stdin io.Reader) (slurmbridge.Output, error) {
 	defer s.close()
 	go feed(s, stdin)
 	read := make(chan *reply, 1)
@@ -120,6 +129,9 @@ func (h *Host) start(ctx context.Context, name, command string) (*session, mark,
 
 // open opens a session when there is room for one.
 func (h *Host) open(ctx context.Context, name, what string, subsystem bool) (*session, error) {
+	if ctx.Err() != nil {
+		return nil, h.unreachable(fmt.Errorf("%s was not begun: %w", name, context.Cause(ctx)))
+	}
 	select {
 	case h.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -144,6 +156,3 @@ func (h *Host) unreachable(err error) error {
 	}
 	return fmt.Errorf("%w: %s: %w", slurmbridge.ErrUnreachable, h.carrier.name(), err)
 }
-
-// patience is how long the host may take for a small thing of ours.
-const patience = 10 * time.Second

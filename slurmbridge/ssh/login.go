@@ -104,9 +104,13 @@ func printVariables() string {
 }
 
 func (h *Host) ask(ctx context.Context, name, script string) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	s, m, err := h.start(ctx, name, "( "+script+"\n)")
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.patience) // for its profile: a connection has times of its own
 	defer cancel()
-	out, err := h.run(ctx, name, "( "+script+"\n)", bytes.NewReader(nil))
+	out, err := h.finish(ctx, s, m, name, bytes.NewReader(nil))
 	if err != nil {
 		return nil, err
 	}

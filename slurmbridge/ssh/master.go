@@ -38,7 +38,7 @@ func OpenMaster(o MasterOptions) (*Host, error) {
 		return nil, fmt.Errorf("%w: install OpenSSH's client", err)
 	}
 	o.Program = program
-	return newHost(&master{o}, cmp.Or(o.Sessions, defaultSessions)), nil
+	return newHost(&master{o}, cmp.Or(o.Sessions, defaultSessions), defaultPatience), nil
 }
 
 // master starts sessions through OpenSSH's client. It implements carrier.
@@ -131,7 +131,7 @@ func swap(r, w *os.File, err error) (*os.File, *os.File, error) { return w, r, e
 
 // explain says how an ssh ended.
 func (m *master) explain(err error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), defaultPatience)
 	defer cancel()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 255 {
 		if gone := m.check(ctx); gone != nil {

@@ -27,7 +27,7 @@ type Options struct {
 	Sessions int
 	// Dial opens the connection to the first host; nil takes that of package net.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// ConnectTimeout is how long each host may take to let us in; 0 takes 10 s.
+	// ConnectTimeout is how long each host may take to let us in, and its profile to say what a login sets; 0 takes 10 s.
 	ConnectTimeout time.Duration
 	// KeepAlive is how often a connection is asked whether it lives; when it has missed three answers, it is dead. 0 takes
 	// 15 s.
@@ -68,7 +68,7 @@ func (t Target) pinnedAs() string {
 // Open checks the options and returns the host. The first call to it connects.
 func Open(o Options) (*Host, error) {
 	o.Sessions = cmp.Or(o.Sessions, defaultSessions)
-	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 10*time.Second)
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, defaultPatience)
 	o.KeepAlive = cmp.Or(o.KeepAlive, 15*time.Second)
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{}).DialContext
@@ -81,7 +81,7 @@ func Open(o Options) (*Host, error) {
 		}
 		p.hops = append(p.hops, h)
 	}
-	return newHost(p, o.Sessions), nil
+	return newHost(p, o.Sessions, o.ConnectTimeout), nil
 }
 
 // hop is a Target whose keys were read.

@@ -114,9 +114,9 @@ func (h *Host) Probe(ctx context.Context, workDir string) error {
 	if !path.IsAbs(workDir) {
 		return fmt.Errorf("%w: %q is not an absolute path", slurmbridge.ErrWorkDir, workDir)
 	}
-	dir := slurmbridge.Quote(workDir)
-	f, err := h.look(ctx, "the work folder", fmt.Sprintf(`say mkdir "$(mkdir -p -- %[1]s 2>&1)"; `+sayPlace("link", workDir)+
-		`say folder "$(stat -L -c '%%u %%f' -- %[1]s 2>&1)"; say write "$(t=$(mktemp %[1]s/.probe-XXXXXX 2>&1) && rm -f -- "$t" || printf %%s "$t")"`, dir))
+	f, err := h.look(ctx, "the work folder", "d="+slurmbridge.Quote(workDir)+`; say mkdir "$(mkdir -p -- "$d" 2>&1)"; `+
+		sayPlace("link", workDir)+`say folder "$(stat -L -c '%u %f' -- "$d" 2>&1)"; `+
+		`say write "$(t=$(mktemp "$d/.probe-XXXXXX" 2>&1) && rm -f -- "$t" || printf %s "$t")"`)
 	if err != nil {
 		return err
 	}

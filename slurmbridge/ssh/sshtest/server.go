@@ -30,6 +30,8 @@ type Server struct {
 	// NoSFTP and NoForwarding leave these out. Question asks the user besides the key. NoCommands refuses commands.
 	NoSFTP, NoForwarding, NoCommands bool
 	Question                         string
+	// Silent takes every command and never does anything.
+	Silent bool
 	// Listener takes connections; nil takes a port of its own on the loopback interface.
 	Listener net.Listener
 
@@ -95,7 +97,7 @@ func New(tb testing.TB, change func(*Server)) *Server {
 	tb.Cleanup(func() {
 		_ = s.Listener.Close()
 		s.Drop()
-		s.kill()
+		s.End()
 		s.running.Wait()
 	})
 	return s
