@@ -10,18 +10,18 @@ import (
 	"syscall"
 )
 
-// Failure is an error of the other host's file system. It wraps what it is, where a caller may want to know: an error of
+// FileError is an error of the other host's file system. It wraps what it is, where a caller may want to know: an error of
 // package fs, or that there is no room.
-type Failure struct {
+type FileError struct {
 	Op, Path, Words string
 	kind            byte
 }
 
 // Error is as that of fs.PathError.
-func (f *Failure) Error() string { return f.Op + " " + f.Path + ": " + f.Words }
+func (f *FileError) Error() string { return f.Op + " " + f.Path + ": " + f.Words }
 
 // Unwrap returns what the error is, or nil.
-func (f *Failure) Unwrap() error {
+func (f *FileError) Unwrap() error {
 	for _, k := range failureKinds() {
 		if k.number == f.kind {
 			return k.is
@@ -42,9 +42,9 @@ func failureKinds() []failureKind {
 	}
 }
 
-// failureOf makes a Failure of any error, about a path.
-func failureOf(op, path string, err error) *Failure {
-	f := &Failure{Op: op, Path: path, Words: err.Error()}
+// failureOf makes a FileError of any error, about a path.
+func failureOf(op, path string, err error) *FileError {
+	f := &FileError{Op: op, Path: path, Words: err.Error()}
 	if number, ok := errors.AsType[syscall.Errno](err); ok {
 		f.Words = number.Error() // without the name of the file that would have become the one that was meant
 	}
@@ -57,7 +57,7 @@ func failureOf(op, path string, err error) *Failure {
 	return f
 }
 
-func (f *Failure) encode(to *frames) {
+func (f *FileError) encode(to *frames) {
 	parts := [][]byte{{f.kind}}
 	for _, s := range []string{f.Op, f.Path, f.Words} {
 		s = s[:min(len(s), 1<<16-1)]
@@ -70,7 +70,7 @@ func parseFailure(b []byte) error {
 	if len(b) < 1 {
 		return fmt.Errorf("answer: %w: an empty failure", errCut)
 	}
-	f := &Failure{kind: b[0]}
+	f := &FileError{kind: b[0]}
 	b = b[1:]
 	for _, s := range []*string{&f.Op, &f.Path, &f.Words} {
 		if len(b) < 2 || len(b) < 2+int(binary.BigEndian.Uint16(b)) {

@@ -22,7 +22,7 @@ func Serve(in io.Reader, out io.Writer) error {
 		return err
 	}
 	f := newFrames(out)
-	var failed *Failure
+	var failed *FileError
 	switch {
 	case r.open != nil:
 		failed = serveOpen(f, *r.open)
@@ -47,7 +47,7 @@ type look struct {
 	err     error
 }
 
-func serveRead(f *frames, paths []string) *Failure {
+func serveRead(f *frames, paths []string) *FileError {
 	for len(paths) > 0 {
 		now := paths[:min(len(paths), atOnce)]
 		paths = paths[len(now):]
@@ -86,7 +86,7 @@ func readWhole(path string) look {
 	return look{content: b, err: err}
 }
 
-func serveWrite(files []File) *Failure {
+func serveWrite(files []File) *FileError {
 	for _, w := range files {
 		dir := filepath.Dir(w.Path)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -115,7 +115,7 @@ func writeWhole(w File) error {
 	return err
 }
 
-func serveOpen(f *frames, o opening) *Failure {
+func serveOpen(f *frames, o opening) *FileError {
 	file, err := os.Open(o.path)
 	if err != nil {
 		return failureOf("open", o.path, err)

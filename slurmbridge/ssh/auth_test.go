@@ -78,7 +78,7 @@ func TestNoWayIn(t *testing.T) {
 	stranger := sshtest.New(t, nil).Key
 	signer, err := xssh.ParsePrivateKey(stranger)
 	must(t, err)
-	print := xssh.FingerprintSHA256(signer.PublicKey())
+	shown := xssh.FingerprintSHA256(signer.PublicKey())
 	wary := sshtest.New(t, func(s *sshtest.Server) { s.Question = "Verification code: " })
 	with := func(of *sshtest.Server, change func(*ssh.Options)) ssh.Options {
 		o := ssh.Options{Target: target(of)}
@@ -89,7 +89,7 @@ func TestNoWayIn(t *testing.T) {
 		o    ssh.Options
 		want string
 	}{
-		"another key":       {with(s, func(o *ssh.Options) { o.Keys[0].PEM = stranger }), "does not let user tester in with key ssh-ed25519 " + print + ": check the user, and that the site knows one of these keys"},
+		"another key":       {with(s, func(o *ssh.Options) { o.Keys[0].PEM = stranger }), "does not let user tester in with key ssh-ed25519 " + shown + ": check the user, and that the site knows one of these keys"},
 		"another user":      {with(s, func(o *ssh.Options) { o.User = "root" }), "does not let user root in"},
 		"an agent, gone":    {with(s, func(o *ssh.Options) { o.Keys, o.Agent = nil, "/no/such/socket" }), "with no key: check the user, and that the site knows one of these keys; the agent at /no/such/socket gave none: dial unix"},
 		"an agent, empty":   {with(s, func(o *ssh.Options) { o.Keys, o.Agent = nil, newAgent(t) }), "gave none: it holds no key: add one with ssh-add"},

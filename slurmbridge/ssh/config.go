@@ -136,14 +136,29 @@ func (l *lookup) readFiles() error {
 	if value := l.get("UserKnownHostsFile"); value != "" {
 		known = value
 	}
-	for _, file := range append(strings.Fields(known), "/etc/ssh/ssh_known_hosts") {
+	for _, file := range append(fields(known), "/etc/ssh/ssh_known_hosts") {
 		b, err := l.readFile(file)
 		if err != nil {
 			return fmt.Errorf("UserKnownHostsFile: %w", err)
 		}
-		l.KnownHosts = append(append(l.KnownHosts, b...), '\n')
+		if len(b) > 0 {
+			l.KnownHosts = append(append(l.KnownHosts, b...), '\n')
+		}
 	}
 	return nil
+}
+
+// fields are the words of a value, of which some may stand in double quotes.
+func fields(value string) []string {
+	var out []string
+	for i, part := range strings.Split(value, `"`) {
+		if i%2 == 1 {
+			out = append(out, part)
+		} else {
+			out = append(out, strings.Fields(part)...)
+		}
+	}
+	return out
 }
 
 func (l *lookup) readFile(file string) ([]byte, error) {
@@ -251,7 +266,7 @@ func (l *lookup) token(letter byte) (string, bool) {
 	case 'p':
 		return port, true
 	case 'r':
-		return l.Target.User, true
+		return l.User, true
 	case 'n':
 		return l.alias, true
 	case 'u':
@@ -267,7 +282,7 @@ func (l *lookup) token(letter byte) (string, bool) {
 	case 'j':
 		return l.get("ProxyJump"), true
 	case 'C': // since OpenSSH 9.4 with the jump host, before without
-		sum := sha1.Sum([]byte(l.Hostname + l.Host + port + l.Target.User + l.get("ProxyJump"))) //nolint:gosec // a name, no secret
+		sum := sha1.Sum([]byte(l.Hostname + l.Host + port + l.User + l.get("ProxyJump"))) //nolint:gosec // a name, no secret
 		return hex.EncodeToString(sum[:]), true
 	}
 	return "", false

@@ -207,7 +207,7 @@ func TestNoConnection(t *testing.T) {
 		}, "does not take our connection in time: a VPN may be down"},
 		"silent": {func(o *ssh.Options) {
 			o.Dial = conversation(t, func(c io.ReadWriter) { _, _ = io.Copy(io.Discard, c) })
-		}, "did not let us in in time: it may be overloaded; try ssh -p"},
+		}, "kept us waiting at its door: it may be overloaded; try ssh -p"},
 		"no SSH": {func(o *ssh.Options) {
 			o.Dial = conversation(t, func(c io.ReadWriter) {
 				_, _ = bufio.NewReader(c).ReadString('\n')

@@ -85,7 +85,7 @@ func (f Files) command() slurmbridge.Command {
 
 // failed tells an error of the host's file system from an answer that cannot be read: only the first says something.
 func (f Files) failed(err error) error {
-	if _, told := errors.AsType[*filewire.Failure](err); err == nil || told {
+	if _, told := errors.AsType[*filewire.FileError](err); err == nil || told {
 		return err
 	}
 	return f.host.unreachable(err)
@@ -149,7 +149,7 @@ func (s *stream) open(ctx context.Context, name, command string, request []byte)
 		if err == nil {
 			return nil
 		}
-		if _, told := errors.AsType[*filewire.Failure](err); told {
+		if _, told := errors.AsType[*filewire.FileError](err); told {
 			return err
 		}
 	}

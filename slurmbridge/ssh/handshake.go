@@ -106,7 +106,7 @@ func (s *handshake) explain(err error) error {
 	case s.host != nil:
 		return s.host
 	case s.ctx.Err() != nil:
-		return unreachable("%s took our connection and did not let us in in time: it may be overloaded; try ssh %s", where, s.command())
+		return unreachable("%s took our connection and kept us waiting at its door: it may be overloaded; try ssh %s", where, s.command())
 	case len(s.questions) > 0:
 		return s.refused(fmt.Sprintf("%s does not let user %s in with %s alone and asks %q: check user and key; where the site wants a second factor, open a connection with ssh -M and name its control path", where, s.User, s.tried(), s.questions[0]))
 	case !s.known:

@@ -173,7 +173,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		argv  []string
 		want  string
 	}{
-		"the account has no shell":             {script(t, "nologin", "echo This account is currently not available.; exit 1"), []string{"true"}, `said "This account is currently not available.": check that ssh runs a command there: the shell there ended with exit code 1`},
+		"the account has no shell":             {script(t, "nologin", "echo This account is currently not available.; exit 1"), []string{"true"}, `it did not begin, and all that came is "This account is currently not available.": check that ssh runs commands there: the shell there ended with exit code 1`},
 		"the shell is killed before it begins": {script(t, "killed", "kill -KILL $$"), []string{"true"}, "the shell there was ended by signal KILL"},
 		"the command takes its shell with it":  {"/bin/sh", []string{"/bin/sh", "-c", "echo half; echo hm >&2; kill -KILL $PPID"}, `sh: its answer is cut off, after 5 bytes and the words "hm"`},
 		"more than anybody reads":              {"/bin/sh", []string{"yes"}, "yes: it printed more than 64 MiB"},

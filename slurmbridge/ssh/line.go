@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -73,7 +74,7 @@ func checkCommand(c slurmbridge.Command) error {
 	if len(c.Argv) == 0 || c.Argv[0] == "" {
 		return errors.New("a command without a program")
 	}
-	for _, a := range append(c.Argv[:len(c.Argv):len(c.Argv)], c.Env...) {
+	for _, a := range slices.Concat(c.Argv, c.Env) {
 		if strings.Contains(a, "\x00") {
 			return fmt.Errorf("%s: an argument holds a zero byte, which no program can be given", c.Argv[0])
 		}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"assay.bench/slurmbridge"
 )
 
 // MasterOptions are those of OpenMaster.
@@ -67,10 +69,11 @@ func (m *master) check(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
+	socket, to := slurmbridge.Quote(m.o.ControlPath), m.o.Destination
 	if ctx.Err() != nil {
-		return unreachable("the master at %s does not answer: end it with ssh -S %[1]s -O exit %s, and open it again", m.o.ControlPath, m.o.Destination)
+		return unreachable("the master at %s does not answer: end it with ssh -S %s -O exit %s, and open it again", m.o.ControlPath, socket, to)
 	}
-	return unreachable("no master is running at %s (%s): open one with ssh -M -S %[1]s -N %[3]s and leave it open", m.o.ControlPath, tail(words), m.o.Destination)
+	return unreachable("no master is running at %s (%s): open one with ssh -M -S %s -N %s and leave it open", m.o.ControlPath, tail(words), socket, to)
 }
 
 // environ keeps the user's own settings away from ssh.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,7 +75,7 @@ func Open(o Options) (*Host, error) {
 		o.Dial = (&net.Dialer{}).DialContext
 	}
 	p := &pool{o: o}
-	for _, t := range append(o.Jumps[:len(o.Jumps):len(o.Jumps)], o.Target) {
+	for _, t := range append(slices.Clip(o.Jumps), o.Target) {
 		h, err := newHop(t, o.Agent)
 		if err != nil {
 			return nil, err

@@ -148,7 +148,7 @@ func (p *pool) connect(ctx context.Context) (*connection, error) {
 		client, err := p.connectHop(ctx, h, c.client)
 		if err != nil {
 			if i < len(p.hops)-1 {
-				err = viaJump{err}
+				err = fault{"on the way, " + err.Error(), []error{err}}
 			}
 			if c.client != nil {
 				c.closeAll()
@@ -164,15 +164,6 @@ func (p *pool) connect(ctx context.Context) (*connection, error) {
 	go c.keepAlive(p.o.KeepAlive)
 	return c, nil
 }
-
-// viaJump is an error of a host on the way.
-type viaJump struct{ error }
-
-// Error says so.
-func (v viaJump) Error() string { return "on the way, " + v.error.Error() }
-
-// Unwrap returns the error.
-func (v viaJump) Unwrap() error { return v.error }
 
 func (p *pool) connectHop(ctx context.Context, h *hop, through *ssh.Client) (*ssh.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.o.ConnectTimeout)

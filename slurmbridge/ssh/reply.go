@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -55,8 +56,8 @@ func (r *reply) cut(ctx context.Context, s *session) error {
 	if r.out.begun {
 		return fmt.Errorf("its answer is cut off, after %d bytes and the words %q: %w", len(r.out.body), tail(r.words.body), why)
 	}
-	said := append(r.out.noise, r.words.noise...)
-	return fmt.Errorf("the login shell did not run it and said %q: check that ssh runs a command there: %w", tail(said), why)
+	said := slices.Concat(r.out.noise, r.words.noise)
+	return fmt.Errorf("it did not begin, and all that came is %q: check that ssh runs commands there: %w", tail(said), why)
 }
 
 // tail is the end of what was printed, for a message.
