@@ -3,32 +3,40 @@ package ssh_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"assay.bench/internal/node"
 	"assay.bench/slurmbridge"
 	"assay.bench/slurmbridge/ssh"
 	"assay.bench/slurmbridge/ssh/sshtest"
 )
 
-// TestMain lets this test program be the assay-node that it stages: its environment is clean there, so its name tells.
-func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "assay-node" {
-		node.Main()
+// built builds assay-node once.
+var built = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "assay-node-*")
+	if err != nil {
+		return nil, err
 	}
-	os.Exit(m.Run())
-}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "assay-node")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "assay.bench/cmd/assay-node")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if words, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, words)
+	}
+	return os.ReadFile(path)
+})
 
 // program is an assay-node.
 func program(t *testing.T) []byte {
 	t.Helper()
-	exe, err := os.Executable()
-	must(t, err)
-	b, err := os.ReadFile(exe)
+	b, err := built()
 	must(t, err)
 	return b
 }
