@@ -10,3 +10,9 @@ var ErrRefused = errors.New("the batch system refused the job")
 
 // ErrWorkDir says that the work folder is missing, not writable, or open to other users.
 var ErrWorkDir = errors.New("the work folder cannot be used")
+
+// ErrHostKey says that a host of the site is not the one that was pinned, or that none was pinned.
+var ErrHostKey = errors.New("the host key is not the pinned one")
+
+// ErrCredentials says that the site refused the credentials.
+var ErrCredentials = errors.New("the site refused the credentials")

@@ -1,0 +1,176 @@
+package ssh
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"assay.bench/slurmbridge"
+)
+
+// maxLine is the longest command line, in bytes: Linux takes no argument that is longer.
+const maxLine = 128<<10 - 1
+
+// line is the command line that runs a script under /bin/sh whatever the user's login shell is. The login shell sees
+// four plain words and one in single quotes, in which stands nothing that sh, bash, zsh, ksh, tcsh and fish read
+// differently: no quote, no backslash that is not followed by a 0, no exclamation mark and no line break.
+func line(script string) string {
+	return `exec /usr/bin/env LC_ALL=C /bin/sh -c 'eval "$(printf %b "` + octal(script) + `")"'`
+}
+
+// octal writes what a shell may read differently as printf's %b takes it.
+func octal(text string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _./:,=@+-%;()<>{}[]|&*?#~^"
+	var b strings.Builder
+	for i := range len(text) {
+		if strings.IndexByte(plain, text[i]) >= 0 {
+			b.WriteByte(text[i])
+		} else {
+			fmt.Fprintf(&b, `\0%03o`, text[i])
+		}
+	}
+	return b.String()
+}
+
+// mark is a word that nothing on the site prints by chance. A script prints it before and after what it is asked for, so
+// that what profiles and shells print besides is told apart, and a part from the whole.
+type mark string
+
+func newMark() mark { return mark("assay" + rand.Text()) }
+
+// wrap makes a script of a shell command. What is printed before the first mark and after the last is not the command's.
+// The words of a mark stand apart in the script: a list of processes that shows the script holds no mark.
+func (m mark) wrap(command string) string {
+	return fmt.Sprintf("m=%s; printf '%%s:begin\\n' $m; printf '%%s:begin\\n' $m >&2; %s\n"+
+		"c=$?; printf '%%s:end %%d\\n' $m $c; printf '%%s:end %%d\\n' $m $c >&2", m, command)
+}
+
+func (m mark) begin() []byte { return []byte(string(m) + ":begin\n") }
+func (m mark) end() []byte   { return []byte(string(m) + ":end ") }
+
+// words is the shell command that runs a program with nothing but these variables.
+func words(env, argv []string) string {
+	quoted := []string{"/usr/bin/env", "-i"}
+	for _, e := range env {
+		quoted = append(quoted, slurmbridge.Quote(e))
+	}
+	if strings.Contains(argv[0], "=") { // env would take it for a variable
+		argv = append([]string{"/bin/sh", "-c", `exec "$@"`, "sh"}, argv...)
+	}
+	for _, a := range argv {
+		quoted = append(quoted, slurmbridge.Quote(a))
+	}
+	return strings.Join(quoted, " ")
+}
+
+// checkCommand refuses what no program can be given.
+func checkCommand(c slurmbridge.Command) error {
+	if len(c.Argv) == 0 || c.Argv[0] == "" {
+		return errors.New("a command without a program")
+	}
+	for _, a := range slices.Concat(c.Argv, c.Env) {
+		if strings.Contains(a, "\x00") {
+			return fmt.Errorf("%s: an argument holds a zero byte, which no program can be given", c.Argv[0])
+		}
+	}
+	for _, e := range c.Env {
+		if name, _, ok := strings.Cut(e, "="); !ok || name == "" || strings.HasPrefix(name, "-") {
+			return fmt.Errorf("%s: %q is no NAME=value", c.Argv[0], e)
+		}
+	}
+	return nil
+}
+
+// answer is what a marked script printed on one of its two streams.
+type answer struct {
+	// noise was printed before it began, cut to a length for a message.
+	noise []byte
+	begun bool
+	body  []byte
+	// whole says that the end was seen; then code is the exit code, and body is all that was printed.
+	whole bool
+	code  int
+}
+
+// maxNoise is how much a profile may print, and noiseShown how much of it is kept.
+const (
+	maxNoise   = 1 << 20
+	noiseShown = 1 << 10
+)
+
+// read reads a stream to the end mark, or as far as it comes.
+func (m mark) read(r io.Reader, limit int) (answer, error) {
+	a, rest, err := m.readBegin(r)
+	if err != nil || !a.begun {
+		return a, err
+	}
+	a.body = rest
+	buffer := make([]byte, 64<<10)
+	for from := 0; ; {
+		if a.cut(m.end(), from) {
+			return a, nil
+		}
+		if len(a.body) > limit {
+			return a, fmt.Errorf("it printed more than %d MiB", limit>>20)
+		}
+		from = max(0, len(a.body)-len(m.end())-4)
+		n, err := r.Read(buffer)
+		a.body = append(a.body, buffer[:n]...)
+		if n == 0 && err != nil {
+			return a, noEOF(err)
+		}
+	}
+}
+
+// readBegin reads to the begin mark, and returns what was read after it.
+func (m mark) readBegin(r io.Reader) (a answer, rest []byte, err error) {
+	var b []byte
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := r.Read(buffer)
+		b = append(b, buffer[:n]...)
+		noise, after, found := bytes.Cut(b, m.begin())
+		a.noise = noise[:min(len(noise), noiseShown)]
+		switch {
+		case found:
+			a.begun = true
+			return a, after, nil
+		case len(b) > maxNoise:
+			return a, nil, fmt.Errorf("the profile on the site prints more than %d MiB, beginning with %.80q", maxNoise>>20, a.noise)
+		case n == 0 && err != nil:
+			return a, nil, noEOF(err)
+		}
+	}
+}
+
+// cut looks for the end mark, which the exit code and a line break follow, and takes it off the body.
+func (a *answer) cut(end []byte, from int) bool {
+	i := bytes.Index(a.body[from:], end)
+	if i < 0 {
+		return false
+	}
+	code, _, found := bytes.Cut(a.body[from+i+len(end):], []byte("\n"))
+	if !found {
+		return false
+	}
+	n, err := strconv.Atoi(string(code))
+	if err != nil {
+		return false
+	}
+	a.body, a.code, a.whole = a.body[:from+i], n, true
+	return true
+}
+
+// noEOF is nil at the end of a stream: what is missing then is for the reader of the answer to say.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, fs.ErrClosed) {
+		return nil
+	}
+	return err
+}
