@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -18,27 +20,99 @@ import (
 	"assay.bench/slurmbridge/cli"
 	"assay.bench/slurmbridge/conformance"
 	"assay.bench/slurmbridge/local"
+	"assay.bench/slurmbridge/ssh"
+	"assay.bench/test/site"
 )
 
 // Slurm's own programs on a login node pass the suite of all transports, on every version and without accounting.
 func TestCLIConforms(t *testing.T) {
-	for _, name := range []string{"slurm24.11", "slurm24.11-plain", "slurm22.05"} {
+	if !isInside() {
+		slot(t)
+	}
+	for _, name := range []string{site.Slurm2411, site.Slurm2411Plain, site.Slurm2205} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if !isInside() {
-				siteOf(t, name).runInside(t)
+				runInside(t, site.Up(t, name), "WORK", "ACCOUNT")
 				return
 			}
 			conformance.Run(t, func(t *testing.T) conformance.Harness {
 				runner := &faulty{Runner: cli.Local{Env: os.Getenv}}
-				return harness(t, here(t), runner, local.Files{}, local.Files{})
+				return harness(t, place{of(t, "WORK"), of(t, "ACCOUNT")}, runner, local.Files{}, local.Files{})
 			})
 		})
 	}
 }
 
+// The same programs, and the files, over SSH from a machine that is no part of the site.
+func TestSSHConforms(t *testing.T) {
+	slot(t)
+	program := nodeProgram(t)
+	for _, name := range []string{site.Slurm2411, site.Slurm2411Plain, site.Slurm2205} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := site.Up(t, name)
+			host := login(t, s)
+			folder := filepath.Join(s.Get("WORK"), "ssh")
+			if err := host.Probe(t.Context(), folder); err != nil {
+				t.Fatal(err)
+			}
+			node, err := host.Stage(t.Context(), folder, program)
+			if err != nil {
+				t.Fatal(err)
+			}
+			where := place{s.Get("WORK"), s.Get("ACCOUNT")}
+			conformance.Run(t, func(t *testing.T) conformance.Harness {
+				return harness(t, where, &faulty{Runner: host}, host.Files(node), host)
+			})
+		})
+	}
+}
+
+// login is the site's login node over SSH.
+func login(t *testing.T, s *site.Site) *ssh.Host {
+	t.Helper()
+	key, keyErr := os.ReadFile(s.Get("SSH_KEY"))
+	known, err := os.ReadFile(s.Get("SSH_KNOWN_HOSTS"))
+	port, portErr := strconv.Atoi(s.Get("SSH_PORT"))
+	if err := errors.Join(keyErr, err, portErr); err != nil {
+		t.Fatal(err)
+	}
+	host, err := ssh.Open(ssh.Options{Target: ssh.Target{
+		Host: s.Get("SSH_HOST"), Port: port, User: s.Get("SSH_USER"), KnownHosts: known, Keys: []ssh.Key{{PEM: key}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := host.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return host
+}
+
+// nodeProgram is the assay-node that goes with this checkout.
+func nodeProgram(t *testing.T) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "assay-node")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "assay.bench/cmd/assay-node")
+	cmd.Stderr = t.Output()
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// place is where a harness works, and whom its jobs are charged to.
+type place struct{ work, account string }
+
 // harness is a site without a job: each case has an origin and a folder of its own.
-func harness(t *testing.T, s site, runner *faulty, files slurmbridge.Files, prober slurmbridge.Prober) conformance.Harness {
+func harness(t *testing.T, where place, runner *faulty, files slurmbridge.Files, prober slurmbridge.Prober) conformance.Harness {
 	t.Helper()
 	open := func(t *testing.T, origin string) slurmbridge.Jobs {
 		t.Helper()
@@ -53,14 +127,11 @@ func harness(t *testing.T, s site, runner *faulty, files slurmbridge.Files, prob
 		}{slurm, cli.Prober{Slurm: slurm, Files: prober}}
 	}
 	origin := random(t)
-	work := filepath.Join(s.env["WORK"], "conformance", origin)
-	if err := os.MkdirAll(work, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	work := filepath.Join(where.work, "conformance", origin)
 	return conformance.Harness{
 		Jobs: open(t, origin), Files: files, Origin: origin, WorkDir: work, Parallel: true,
-		Part:    slurmbridge.Part{Partition: "cpu", Account: s.env["ACCOUNT"], QOS: "default", CPUsPerTask: 1, MemoryMiB: 64},
-		Program: func(t *testing.T, p conformance.Program) string { return program(t, files, work, p) },
+		Part:    slurmbridge.Part{Partition: "cpu", Account: where.account, QOS: "default", CPUsPerTask: 1, MemoryMiB: 64},
+		Program: func(t *testing.T, p conformance.Program) string { return program(t, runner, files, work, p) },
 		Reopen:  func(t *testing.T) slurmbridge.Jobs { return open(t, origin) },
 		Other:   open,
 		// slurmctld looks at limits every 30 s, and a limit is at least a minute.
@@ -96,7 +167,7 @@ func endAll(t *testing.T, slurm *cli.Slurm) {
 }
 
 // program writes a stand-in for assay-node.
-func program(t *testing.T, files slurmbridge.Files, work string, p conformance.Program) string {
+func program(t *testing.T, runner slurmbridge.Runner, files slurmbridge.Files, work string, p conformance.Program) string {
 	t.Helper()
 	text := "#!/bin/bash\n"
 	if p.IgnoreTerm {
@@ -110,8 +181,8 @@ func program(t *testing.T, files slurmbridge.Files, work string, p conformance.P
 	if err := files.Write(t.Context(), map[string][]byte{path: []byte(text)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(path, 0o700); err != nil {
-		t.Fatal(err)
+	if out, err := runner.Run(t.Context(), slurmbridge.Command{Argv: []string{"chmod", "0700", path}}); err != nil || out.Code != 0 {
+		t.Fatalf("chmod: %v, %s", err, out.Stderr)
 	}
 	return path
 }
