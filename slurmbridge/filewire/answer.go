@@ -96,7 +96,7 @@ func ParseRead(answer []byte, paths []string) (map[string][]byte, error) {
 		case err != nil:
 			return nil, fmt.Errorf("answer: %w", err)
 		case k == kindContent:
-			found[p] = b
+			found[p] = append([]byte{}, b...) // an empty file is there
 		case k == kindFailure:
 			return nil, parseFailure(b)
 		case k != kindMissing || len(b) > 0:

@@ -125,6 +125,12 @@ func (s *Site) SIF(folder, name string) string {
 	return path
 }
 
+// Images makes the images that recipes/testsite names.
+func (s *Site) Images() {
+	s.t.Helper()
+	s.Must(s.script("images", s.name))
+}
+
 // Image puts an image of a folder into the registry of the site and returns ADDRESS/NAME@DIGEST.
 func (s *Site) Image(folder, name string) string {
 	s.t.Helper()
