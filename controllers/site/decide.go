@@ -212,6 +212,7 @@ func unusable(p *pass) bool {
 		return true
 	}
 	if reason := refusedReason(err); reason != "" {
+		p.cond.Unknown(v1alpha1.ConditionReachable, reason, message)
 		p.cond.False(v1alpha1.ConditionCredentialsValid, reason, message)
 		p.cond.Unknown(v1alpha1.ConditionSynced, reason, message)
 		p.cond.Stalled(reason, message)
