@@ -155,7 +155,7 @@ func TestCancel(t *testing.T) {
 	because := errors.New("nobody wants to know any more")
 	cancel(because)
 	err := <-done
-	wantUnreachable(t, err, "sleep did not end in time")
+	wantUnreachable(t, err)
 	if !errors.Is(err, because) {
 		t.Errorf("%v, want one that wraps the cause", err)
 	}
