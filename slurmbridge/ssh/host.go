@@ -179,7 +179,7 @@ func (h *Host) open(ctx context.Context, name, what string, subsystem bool) (*se
 	}
 	go func() {
 		<-s.done
-		time.Sleep(settling)
+		<-time.After(settling)
 		<-h.slots
 	}()
 	return s, nil
