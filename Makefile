@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help run build generate verify fmt lint test e2e soak bench clean tools envtest-tools
+.PHONY: help run build generate verify fmt lint test e2e soak bench clean tools envtest-tools testsite
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ tools: ## Build the pinned tools into the user's cache
 
 envtest-tools: ## Fetch or build kube-apiserver, etcd and kubectl into the user's cache
 	@hack/envtest.sh
+
+testsite: ## Start a real Slurm site on this machine, as root (hack/testsite.sh: down, status, shell, ...)
+	@hack/testsite.sh up
 
 clean: ## Remove what make built in this checkout (never the user's caches)
 	@rm -rf bin bench.json internal/app/nodebin/*.gz

@@ -66,3 +66,23 @@ race_works() {
   # shellcheck disable=SC2086 # CC may hold flags
   printf '#include <stdlib.h>\nint main(void) { return 0; }\n' | ${cc:-gcc} -x c - -o /dev/null >/dev/null 2>&1
 }
+
+# cached PATH STEP COMMAND... prints PATH, that of a program in a folder of its own. When it is not there, the step
+# COMMAND... NEW builds it first, as NEW in a folder to throw away: what is at PATH is always whole.
+cached() {
+  local path=$1 step=$2 kept name tmp
+  shift 2
+  if [[ ! -x $path ]]; then
+    kept=$(dirname "$(dirname "$path")") name=$(basename "$path")
+    mkdir -p "$kept"
+    tmp=$(mktemp -d "$kept/.$name.XXXXXX")
+    # shellcheck disable=SC2064 # the value of now is meant
+    trap "rm -rf '$tmp'" EXIT
+    step "$step" "$@" "$tmp/$name"
+    mkdir -p "$(dirname "$path")"
+    mv -f "$tmp/$name" "$path"
+    rm -rf "$tmp"
+    trap - EXIT
+  fi
+  printf '%s\n' "$path"
+}

@@ -14,28 +14,24 @@ versitygw           github.com/versity/versitygw                v1.8.0   github.
 
 row_of() { awk -v name="$1" '$1 == name' <<<"$servers"; }
 
-# One compiler at a time: next to it a test or a person wants the other core, and two large packages at once want the memory.
-compile() { cd "$1" && GOFLAGS="$GOFLAGS -mod=mod" go build -p 1 -ldflags "-s -w" -o "$2" "$3"; }
+# compile MODULE VERSION PACKAGE NEW takes one compiler at a time: next to it a test or a person wants the other core, and
+# two large packages at once want the memory.
+compile() {
+  local module=$1 version=$2 pkg=$3 new=$4 language
+  language=$(sed -n 's/^go //p' go.mod)
+  cd "$(dirname "$new")"
+  printf 'module throwaway\n\ngo %s\n\nrequire %s %s\n' "$language" "$module" "$version" >go.mod
+  GOFLAGS="$GOFLAGS -mod=mod" go build -p 1 -ldflags "-s -w" -o "$new" "$pkg"
+}
 
 build() {
-  local name=$1 row module version pkg path tmp
+  local name=$1 row module version pkg path
   row=$(row_of "$name")
   [[ -n $row ]] || die "no server called $name; there are $(awk 'NF { printf "%s%s", sep, $1; sep = ", " }' <<<"$servers")"
   read -r _ module version pkg <<<"$row"
   path=$cache/servers/$name-$version-$(go env GOOS)-$(go env GOARCH)/$name
-  if [[ ! -x $path ]]; then
-    mkdir -p "$cache/servers"
-    tmp=$(mktemp -d "$cache/servers/.$name.XXXXXX")
-    # shellcheck disable=SC2064 # the value of now is meant
-    trap "rm -rf '$tmp'" EXIT
-    printf 'module throwaway\n\ngo %s\n\nrequire %s %s\n' "$(sed -n 's/^go //p' go.mod)" "$module" "$version" >"$tmp/go.mod"
-    step "build $name $version (once, some minutes; kept in $cache/servers)" "$BASH" "$0" compile "$tmp" "$tmp/$name" "$pkg"
-    mkdir -p "$(dirname "$path")"
-    mv -f "$tmp/$name" "$path"
-    rm -rf "$tmp"
-    trap - EXIT
-  fi
-  printf '%s\n' "$path"
+  cached "$path" "build $name $version (once, some minutes; kept in $cache/servers)" \
+    "$BASH" hack/servers.sh compile "$module" "$version" "$pkg"
 }
 
 case ${1:-} in

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test.sh TIER... runs tiers of tests: unit (with the seeded ones), envtest, e2e, soak, bench. A tier without a test
+# test.sh TIER... runs tiers of tests: unit (with the seeded ones), envtest, e2e, testsite, soak, bench. A tier without a test
 # is a failure: nobody would notice that it went missing.
 . "$(dirname "$0")/lib.sh"
 need_go
@@ -16,7 +16,7 @@ sort_packages() {
 
 compile() { go list -export -test "$@" >/dev/null; }
 
-case ${1:?usage: hack/test.sh TIER..., of unit envtest e2e soak bench} in
+case ${1:?usage: hack/test.sh TIER..., of unit envtest e2e testsite soak bench} in
 compile) shift; compile "$@"; exit ;;
 compile-race) shift; CGO_ENABLED=1 compile -race "$@"; exit ;;
 run-race) shift; CGO_ENABLED=1 exec go test -race "$@" ;;
@@ -92,7 +92,12 @@ e2e)
   # What make bench measures in full is only seen to work here: numbers of a busy machine mean little.
   built bench -short -timeout 10m -run TestBench
   ;;
+testsite) # as root; the site that people start by hand stays out of it
+  need_tests e2e ./test/testsite/...
+  step "compile the tests of the test site" "$BASH" "$0" compile -tags e2e ./test/testsite/...
+  step "test the test site" go test -v -tags e2e -count=1 -timeout 40m ./test/testsite/...
+  ;;
 soak) built soak -timeout 12h ;;
 bench) ASSAY_BENCH_JSON=$PWD/bench.json built bench -timeout 60m -run TestBench ;;
-*) die "no tier called $1; there are unit, envtest, e2e, soak and bench" ;;
+*) die "no tier called $1; there are unit, envtest, e2e, testsite, soak and bench" ;;
 esac

@@ -11,30 +11,23 @@ version_of() {
   awk -v pkg="$1" '$2 ~ /^v/ && index(pkg "/", $1 "/") == 1 && length($1) > best { best = length($1); version = $2 } END { print version }' hack/go.tools.mod
 }
 
+compile() { go build -modfile=hack/go.tools.mod -ldflags "-s -w" -o "$2" "$1"; }
+
 build() {
-  local name=$1 pkg version path tmp
+  local name=$1 pkg version path
   pkg=$(package_of "$name")
   [[ -n $pkg ]] || die "hack/go.tools.mod pins no tool called $name"
   version=$(version_of "$pkg")
   # The Go version is in the name: golangci-lint refuses code for a newer Go than built it.
   path=$cache/tools/$name-$version-$(go env GOVERSION)/$name
-  if [[ ! -x $path ]]; then
-    mkdir -p "$cache/tools"
-    tmp=$(mktemp -d "$cache/tools/.$name.XXXXXX")
-    # shellcheck disable=SC2064 # the value of now is meant
-    trap "rm -rf '$tmp'" EXIT
-    step "build $name $version (once; kept in $cache/tools)" \
-      go build -modfile=hack/go.tools.mod -ldflags "-s -w" -o "$tmp/$name" "$pkg"
-    mkdir -p "$(dirname "$path")"
-    mv -f "$tmp/$name" "$path"
-    rm -rf "$tmp"
-    trap - EXIT
-  fi
-  printf '%s\n' "$path"
+  cached "$path" "build $name $version (once; kept in $cache/tools)" "$BASH" hack/tools.sh compile "$pkg"
 }
 
-if (($# == 0)); then
+case ${1:-} in
+compile) shift; compile "$@"; exit ;;
+'')
   mapfile -t all < <(sed -nE '/^tool \(/,/^\)/ s#^[[:space:]]+.*/([^/ ]+)$#\1#p' hack/go.tools.mod)
   set -- "${all[@]}"
-fi
+  ;;
+esac
 for name; do build "$name"; done

@@ -17,8 +17,8 @@ check() {
     ;;
   shell-scripts)
     local f
-    for f in hack/*.sh .ci/run; do "$BASH" -n "$f"; done
-    if command -v shellcheck >/dev/null; then shellcheck -x -P hack hack/*.sh .ci/run; fi
+    for f in hack/*.sh hack/testsite/*.sh .ci/run; do "$BASH" -n "$f"; done
+    if command -v shellcheck >/dev/null; then shellcheck -x -P hack hack/*.sh hack/testsite/*.sh .ci/run; fi
     ;;
   crd-size) # client-side apply keeps a copy of the object in an annotation, which may hold 256 KiB
     local f big=
@@ -40,7 +40,8 @@ check() {
   generated) hack/generate.sh --check ;;
   tidy)
     go mod tidy -diff
-    cd hack/envtest && go mod tidy -diff
+    local module
+    for module in hack/envtest hack/testsite/registry; do go -C $module mod tidy -diff; done
     ;;
   vet) go vet -tags "$tier_tags" ./... ;;
   lint) # LINT_FLAGS=--fix repairs what can be repaired

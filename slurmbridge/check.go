@@ -25,7 +25,8 @@ func (s Script) check(key Key) error {
 	for i, p := range s.Parts {
 		at := fmt.Sprintf("parts[%d].", i)
 		values = append(values, field{at + "account", p.Account}, field{at + "partition", p.Partition},
-			field{at + "qos", p.QOS})
+			field{at + "qos", p.QOS}, field{at + "gres", p.Gres}, field{at + "constraint", p.Constraint},
+			field{at + "reservation", p.Reservation}, field{at + "licenses", p.Licenses})
 		if err := p.check(at); err != nil {
 			return err
 		}
@@ -71,7 +72,7 @@ func (p Part) check(at string) error {
 		name  string
 		value int64
 	}{
-		{"nodes", int64(p.Nodes)}, {"tasks", int64(p.Tasks)}, {"cpusPerTask", int64(p.CPUsPerTask)},
+		{"nodes", int64(p.Nodes)}, {"tasksPerNode", int64(p.TasksPerNode)}, {"cpusPerTask", int64(p.CPUsPerTask)},
 		{"gpusPerNode", int64(p.GPUsPerNode)}, {"memory", p.MemoryMiB},
 	}
 	for _, c := range counts {

@@ -1,6 +1,9 @@
 package slurmbridge
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Door is an open site: its jobs, its files, and where on it we work.
 type Door struct {
@@ -12,6 +15,8 @@ type Door struct {
 	Origin string
 	// Node is the absolute path of the assay-node program on the site.
 	Node string
+	// Remembers is how long the batch system lists an ended job at least; 0 for one that forgets none of ours.
+	Remembers time.Duration
 }
 
 // Doors finds open sites.

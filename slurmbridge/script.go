@@ -83,10 +83,17 @@ func (p Part) directives() []string {
 	text("partition", p.Partition)
 	text("qos", p.QOS)
 	count("nodes", int64(p.Nodes), "")
-	count("ntasks", int64(p.Tasks), "")
+	count("ntasks-per-node", int64(p.TasksPerNode), "")
 	count("cpus-per-task", int64(p.CPUsPerTask), "")
 	count("gpus-per-node", int64(p.GPUsPerNode), "")
+	text("gres", p.Gres)
 	count("mem", p.MemoryMiB, "M")
+	text("constraint", p.Constraint)
+	text("reservation", p.Reservation)
+	text("licenses", p.Licenses)
+	if p.Exclusive {
+		lines = append(lines, "--exclusive")
+	}
 	return lines
 }
 

@@ -104,7 +104,9 @@ func FuzzQuote(f *testing.F) {
 		folder := strings.NewReplacer("/", "_", "\x00", "_").Replace(text)
 		s := newStage(t, `printf '%s\0' "$0" "$@" >../../ran`+"\n", folder)
 		s.script.Comment, s.script.Modules = text, []string{text}
-		s.script.Parts = []slurmbridge.Part{{Account: text, Partition: text, QOS: text}}
+		s.script.Parts = []slurmbridge.Part{{
+			Account: text, Partition: text, QOS: text, Gres: text, Constraint: text, Reservation: text, Licenses: text,
+		}}
 		rendered, err := s.script.Render(key)
 		if err != nil {
 			return

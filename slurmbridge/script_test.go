@@ -34,8 +34,9 @@ func TestRenderGolden(t *testing.T) {
 	full := plain()
 	full.Directory = "/project/it's here/g1/main/3"
 	full.Parts = []slurmbridge.Part{
-		{Account: "p200000", Partition: "gpu", QOS: "default", Nodes: 2, Tasks: 8, CPUsPerTask: 16, GPUsPerNode: 4, MemoryMiB: 65536},
-		{Account: "p200000", Partition: "cpu", Nodes: 1, Tasks: 2, CPUsPerTask: 4},
+		{Account: "p200000", Partition: "gpu", QOS: "default", Nodes: 2, TasksPerNode: 4, CPUsPerTask: 16, GPUsPerNode: 4, MemoryMiB: 65536, Gres: "nvme:1",
+			Constraint: "a100&ib", Reservation: "bench_1", Licenses: "fs:2", Exclusive: true},
+		{Account: "p200000", Partition: "cpu", Nodes: 1, TasksPerNode: 2, CPUsPerTask: 4},
 	}
 	full.TimeLimit, full.Notice = 90*time.Minute+500*time.Millisecond, 2*time.Minute
 	full.Modules = []string{"env/release/2024.1", "Apptainer/1.3.6-GCCcore-13.3.0"}

@@ -133,8 +133,12 @@ type Script struct {
 // Part is one set of equal nodes.
 type Part struct {
 	Account, Partition, QOS string
-	// Nodes, Tasks, CPUsPerTask and GPUsPerNode are counts; zero leaves them to the site.
-	Nodes, Tasks, CPUsPerTask, GPUsPerNode int
+	// Nodes, TasksPerNode, CPUsPerTask and GPUsPerNode are counts; zero leaves them to the site.
+	Nodes, TasksPerNode, CPUsPerTask, GPUsPerNode int
 	// MemoryMiB for each node; zero leaves it to the site.
 	MemoryMiB int64
+	// Gres of each node, Constraint, Reservation and Licenses in the batch system's own notation; "" for none.
+	Gres, Constraint, Reservation, Licenses string
+	// Exclusive asks for nodes that no other job shares.
+	Exclusive bool
 }

@@ -31,6 +31,9 @@ type SiteSpec struct {
 	// jobs is the door to the batch system.
 	// +required
 	Jobs JobsDoor `json:"jobs"`
+	// files is the door to the file system that the nodes share; the same as that of the jobs where it is left out.
+	// +optional
+	Files FilesDoor `json:"files,omitempty"`
 	// workDir is the absolute path of the folder for run directories, on a file system that every node shares.
 	// It belongs to one user, and nobody else may write to it.
 	// +required
@@ -40,6 +43,12 @@ type SiteSpec struct {
 	// defaults are the resources of a component that does not say otherwise.
 	// +optional
 	Defaults SiteDefaults `json:"defaults,omitempty"`
+	// interface is the network interface on which the servers of a job listen, such as ib0. Where it is left out they listen
+	// on the address that their node's own name has.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._:-]*$`
+	// +kubebuilder:validation:MaxLength=32
+	Interface string `json:"interface,omitempty"`
 	// modules are loaded in this order at the start of every job.
 	// +optional
 	// +listType=atomic
@@ -54,11 +63,17 @@ type SiteSpec struct {
 
 // JobsDoor is exactly one way to a batch system.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.local), has(self.sim)].filter(x, x).size() == 1",message="name exactly one of local, sim"
+// +kubebuilder:validation:XValidation:rule="[has(self.local), has(self.cli), has(self.ssh), has(self.sim)].filter(x, x).size() == 1",message="name exactly one of local, cli, ssh, sim"
 type JobsDoor struct {
 	// local runs jobs as processes on the host of the control plane.
 	// +optional
 	Local *LocalDoor `json:"local,omitempty"`
+	// cli runs Slurm's own programs on the host of the control plane, which has to be a login node.
+	// +optional
+	CLI *CLIDoor `json:"cli,omitempty"`
+	// ssh runs Slurm's own programs on a login node.
+	// +optional
+	SSH *SSHDoor `json:"ssh,omitempty"`
 	// sim runs jobs on a simulated cluster inside the control plane; nothing is measured.
 	// +optional
 	Sim *SimDoor `json:"sim,omitempty"`
@@ -66,6 +81,90 @@ type JobsDoor struct {
 
 // LocalDoor runs jobs as processes on the host of the control plane.
 type LocalDoor struct{}
+
+// CLIDoor runs Slurm's own programs on the host of the control plane.
+type CLIDoor struct{}
+
+// SSHDoor reaches a login node by SSH. Its host keys are pinned; nothing turns that off.
+//
+// What is left out a standalone control plane takes from the user's own SSH: host may be an alias of ~/.ssh/config, the
+// host keys are those of ~/.ssh/known_hosts, and the key is that of the alias or of the running agent.
+type SSHDoor struct {
+	SSHHost `json:",inline"`
+	// privateKey is the key of the user.
+	// +optional
+	PrivateKey *KeySource `json:"privateKey,omitempty"`
+	// jump is the host through which the login node is reached.
+	// +optional
+	Jump *SSHHost `json:"jump,omitempty"`
+	// controlPath is the socket of an open connection of ssh, made by "ssh -M -S PATH": for sites that ask for a second
+	// factor. Only a standalone control plane may use it.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[/~][^\n\x00]*$`
+	// +kubebuilder:validation:MaxLength=256
+	ControlPath string `json:"controlPath,omitempty"`
+}
+
+// SSHHost is a host that runs an SSH server.
+type SSHHost struct {
+	// host is its name or address.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9:]([A-Za-z0-9._:-]*[A-Za-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=255
+	Host string `json:"host"`
+	// port of the SSH server; 22 where nothing says otherwise.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port,omitempty"`
+	// user on the host.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9._@-]*$`
+	// +kubebuilder:validation:MaxLength=64
+	User string `json:"user,omitempty"`
+	// knownHosts pins the keys of the host, in lines as ssh-keyscan prints them and ~/.ssh/known_hosts has them.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16384
+	KnownHosts string `json:"knownHosts,omitempty"`
+}
+
+// KeySource says where a private key lies.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.secretKeyRef) != has(self.file)",message="name exactly one of secretKeyRef, file"
+type KeySource struct {
+	// secretKeyRef is a Secret in the namespace of the Site.
+	// +optional
+	SecretKeyRef *SecretKey `json:"secretKeyRef,omitempty"`
+	// file is a path on the host of the control plane. Only a standalone control plane may use it.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[/~][^\n\x00]*$`
+	// +kubebuilder:validation:MaxLength=1024
+	File string `json:"file,omitempty"`
+}
+
+// SecretKey is one key of a Secret in the same namespace.
+type SecretKey struct {
+	// name of the Secret.
+	// +required
+	Name Name `json:"name"`
+	// key in the Secret.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key"`
+}
+
+// FilesDoor is at most one way to the file system that the nodes share.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.local), has(self.ssh)].filter(x, x).size() <= 1",message="name at most one of local, ssh"
+type FilesDoor struct {
+	// local is a folder of the host of the control plane.
+	// +optional
+	Local *LocalDoor `json:"local,omitempty"`
+	// ssh is a folder of a login node.
+	// +optional
+	SSH *SSHDoor `json:"ssh,omitempty"`
+}
 
 // SimDoor is a simulated cluster with a seeded clock.
 type SimDoor struct {
@@ -129,6 +228,30 @@ type Resources struct {
 	// memory is for each node.
 	// +optional
 	Memory Quantity `json:"memory,omitempty"`
+	// gres are generic resources of each node beside its GPUs, as Slurm's option --gres names them.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9_:.,-]*$`
+	// +kubebuilder:validation:MaxLength=256
+	Gres string `json:"gres,omitempty"`
+	// constraint are features that the nodes have to have, as Slurm's option --constraint names them.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.,&|*!:()\[\]-]+$`
+	// +kubebuilder:validation:MaxLength=256
+	Constraint string `json:"constraint,omitempty"`
+	// reservation holds the nodes.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._,-]+$`
+	// +kubebuilder:validation:MaxLength=128
+	Reservation string `json:"reservation,omitempty"`
+	// licenses are taken while the job runs, as Slurm's option --licenses names them.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9_:.,@;-]*$`
+	// +kubebuilder:validation:MaxLength=256
+	Licenses string `json:"licenses,omitempty"`
+	// exclusive is Node for nodes that no other job shares.
+	// +optional
+	// +kubebuilder:validation:Enum=Node
+	Exclusive string `json:"exclusive,omitempty"`
 }
 
 // SiteStatus is what the last look at the site saw.
@@ -142,7 +265,7 @@ type SiteStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=12
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// door is the kind of door in use: local or sim.
+	// door is the kind of door in use: local, cli, ssh or sim.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16
 	Door string `json:"door,omitempty"`

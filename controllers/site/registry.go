@@ -35,6 +35,8 @@ type Opened struct {
 	Prober slurmbridge.Prober
 	// Node is the absolute path of assay-node on the site.
 	Node string
+	// Remembers is slurmbridge.Door.Remembers.
+	Remembers time.Duration
 	// Pace is how often the site may be asked.
 	Pace poll.Pace
 	// Close ends what Open began; nil for nothing.
@@ -178,7 +180,9 @@ func (r *Registry) unlock(ctx context.Context, site *v1alpha1.Site, o Opener) {
 	r.change(name, func(e *entry) {
 		*e = entry{
 			uid: site.UID, spec: doorSpecOf(&site.Spec), open: true, poller: poller, prober: opened.Prober,
-			door: slurmbridge.Door{Jobs: opened.Jobs, Files: opened.Files, WorkDir: site.Spec.WorkDir, Origin: r.origin, Node: opened.Node},
+			door: slurmbridge.Door{
+				Jobs: opened.Jobs, Files: opened.Files, WorkDir: site.Spec.WorkDir, Origin: r.origin, Node: opened.Node, Remembers: opened.Remembers,
+			},
 			stop: func() {
 				cancel()
 				running.Wait()

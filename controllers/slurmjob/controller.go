@@ -42,8 +42,8 @@ type Poller interface {
 	Forget(key slurmbridge.Key)
 	// Expect says that something was just done to a job.
 	Expect()
-	// Lookup asks the batch system itself, after the call.
-	Lookup(ctx context.Context, key slurmbridge.Key) ([]slurmbridge.Job, error)
+	// Lookup asks the batch system itself, after the call, and where since is not zero the site's accounting too.
+	Lookup(ctx context.Context, key slurmbridge.Key, since time.Time) ([]slurmbridge.Job, error)
 }
 
 // Deps are what the controller needs.
@@ -63,11 +63,12 @@ type Deps struct {
 // Kind is what the controller knows. It is a reconcile.Kind.
 type Kind struct {
 	Deps
-	memory *memory
+	memory     *memory
+	preflights *preflights
 }
 
 // New makes the controller's knowledge.
-func New(d Deps) *Kind { return &Kind{Deps: d, memory: newMemory()} }
+func New(d Deps) *Kind { return &Kind{Deps: d, memory: newMemory(), preflights: newPreflights()} }
 
 // New returns an empty object.
 func (k *Kind) New() *v1alpha1.SlurmJob { return &v1alpha1.SlurmJob{} }

@@ -45,6 +45,7 @@ func decide(job *v1alpha1.SlurmJob, seen world, now time.Time) decision {
 		notMade,         // no attempt can be made: say why
 		intended,        // store the attempt before anything else
 		filesMissing,    // put its files there before the job can start
+		impossible,      // the batch system could never run it
 		neverSubmitted,  // hand it in: nobody has
 		refused,         // the batch system will never take it
 		unseen,          // wait for an uncertain submit, or count the answers that do not know the job

@@ -177,6 +177,10 @@ func TestDecide(t *testing.T) {
 			want{Ready: "False Uncertain", State: "Uncertain", Attempts: 1, KStatus: status.InProgressStatus}},
 		"uncertain, two looks": {"after grace and two looks the same key is handed in again", sj(try(uncertain, func(a *v1alpha1.Attempt) { a.Lookups, a.MissingSince = 1, ago(5*time.Second) })), open(func(w *world) { w.made = toMake() }),
 			want{Ready: "False Uncertain", State: "Uncertain", Do: "Submit", Attempts: 1, KStatus: status.InProgressStatus}},
+		"impossible": {"a job that would wait for ever is not handed in", sj(try(intended, nil)), open(func(w *world) {
+			w.made, w.written, w.impossible = toMake(), true, errors.New("Requested node configuration is not available")
+		}),
+			want{Ready: "False SubmitRefused", Phase: "Failed", State: "Ended", Do: "Forget", Attempts: 1, KStatus: status.FailedStatus}},
 		"refused": {"the batch system's word is final", sj(try(intended, func(a *v1alpha1.Attempt) { a.Submits = 1 })), open(func(w *world) { w.answer.refused = errors.New("Invalid account") }),
 			want{Ready: "False SubmitRefused", Phase: "Failed", State: "Ended", Do: "Forget", Attempts: 1, KStatus: status.FailedStatus}},
 		"duplicate": {"the oldest is kept, the other one ended", sj(try(submitted, nil)), open(seeing(batch(slurmbridge.Pending, func(j *slurmbridge.Job) { j.Held = true }), batch(slurmbridge.Pending, func(j *slurmbridge.Job) { j.ID = "4712" }))),

@@ -66,7 +66,7 @@ func (k *Kind) Observe(ctx context.Context, job *v1alpha1.SlurmJob) (world, erro
 	switch {
 	case a == nil:
 	case !handedIn(a):
-		k.lookBeforeSubmit(ctx, a, door, poller, &w)
+		k.lookBeforeSubmit(ctx, job, door, poller, &w)
 	default:
 		k.lookAtJob(ctx, job, poller, &w)
 		k.lookAtFiles(ctx, job, door, poller, &w)
@@ -88,6 +88,7 @@ func (k *Kind) look(job *v1alpha1.SlurmJob, site *v1alpha1.Site, w *world) (slur
 	door, err := k.Doors.Door(job.Namespace, string(job.Spec.Site))
 	poller, ok := k.Poller(job.Namespace, string(job.Spec.Site))
 	s.open = err == nil && ok
+	w.remembers = door.Remembers
 	if !s.open {
 		s.why = fmt.Sprintf("waits for the Site %s to be opened", job.Spec.Site)
 		if s.message != "" && !s.ready {
@@ -120,19 +121,6 @@ func (k *Kind) nextAfter(job *v1alpha1.SlurmJob, a *v1alpha1.Attempt, door slurm
 	return n
 }
 
-// ask asks the batch system itself for the jobs under a key.
-func (k *Kind) ask(ctx context.Context, poller Poller, key slurmbridge.Key, w *world) []slurmbridge.Job {
-	asked := k.Now()
-	jobs, err := poller.Lookup(ctx, key)
-	if err != nil {
-		w.looked, w.lookErr = false, err
-		return nil
-	}
-	w.looked, w.asked = w.lookErr == nil, asked
-	k.memory.with(key, func(n *note) { n.found, n.asked = jobs, asked })
-	return jobs
-}
-
 // lookForLeft asks for every job of an object that is being deleted.
 func (k *Kind) lookForLeft(ctx context.Context, job *v1alpha1.SlurmJob, poller Poller, w *world) {
 	if reconcile.IsAbandoned(job) {
@@ -143,7 +131,7 @@ func (k *Kind) lookForLeft(ctx context.Context, job *v1alpha1.SlurmJob, poller P
 		if !handedIn(a) {
 			continue
 		}
-		jobs := k.ask(ctx, poller, slurmbridge.Key(a.Key), w)
+		jobs := k.ask(ctx, poller, a, w)
 		if i == len(job.Status.Attempts)-1 {
 			w.jobs = jobs
 			continue
@@ -154,7 +142,8 @@ func (k *Kind) lookForLeft(ctx context.Context, job *v1alpha1.SlurmJob, poller P
 
 // lookBeforeSubmit checks the files of an attempt that was not handed in, and once they are there asks the batch system
 // itself whether it knows the job.
-func (k *Kind) lookBeforeSubmit(ctx context.Context, a *v1alpha1.Attempt, door slurmbridge.Door, poller Poller, w *world) {
+func (k *Kind) lookBeforeSubmit(ctx context.Context, job *v1alpha1.SlurmJob, door slurmbridge.Door, poller Poller, w *world) {
+	a := newest(job.Status.Attempts)
 	if w.made == nil || w.made.out.Hash != a.PlanHash {
 		return
 	}
@@ -172,7 +161,10 @@ func (k *Kind) lookBeforeSubmit(ctx context.Context, a *v1alpha1.Attempt, door s
 		w.written = w.written && string(there[path]) == string(content)
 	}
 	if w.written {
-		w.jobs = k.ask(ctx, poller, slurmbridge.Key(a.Key), w)
+		w.jobs = k.ask(ctx, poller, a, w)
+	}
+	if w.looked && len(w.jobs) == 0 {
+		w.impossible = k.impossible(ctx, job, door, w.made)
 	}
 }
 
@@ -198,7 +190,7 @@ func (k *Kind) lookAtJob(ctx context.Context, job *v1alpha1.SlurmJob, poller Pol
 		}
 	}
 	if !w.looked {
-		w.jobs = k.ask(ctx, poller, key, w)
+		w.jobs = k.ask(ctx, poller, a, w)
 	}
 	j, ok := kept(a, w.jobs)
 	if !ok || !j.Over() {

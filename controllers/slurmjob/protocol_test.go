@@ -91,7 +91,7 @@ func (v *view) Watch(key slurmbridge.Key, w poll.Watched) { v.want[key] = w }
 func (v *view) Forget(key slurmbridge.Key)                { delete(v.want, key); delete(v.last, key) }
 func (v *view) Expect()                                   {}
 
-func (v *view) Lookup(ctx context.Context, key slurmbridge.Key) ([]slurmbridge.Job, error) {
+func (v *view) Lookup(ctx context.Context, key slurmbridge.Key, _ time.Time) ([]slurmbridge.Job, error) {
 	return v.jobs.Find(ctx, key)
 }
 

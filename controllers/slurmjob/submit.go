@@ -63,6 +63,22 @@ func filesMissing(p *pass) bool {
 	return true
 }
 
+// impossible ends an attempt that would wait in the queue for ever.
+func impossible(p *pass) bool {
+	a := p.attempt()
+	if handedIn(a) || p.seen.impossible == nil || len(p.seen.jobs) > 0 {
+		return false
+	}
+	p.refuse(p.seen.impossible)
+	return true
+}
+
+// refuse ends an attempt that has no job and never will.
+func (p *pass) refuse(err error) {
+	p.cond.False(v1alpha1.ConditionSubmitted, v1alpha1.ReasonSubmitRefused, reconcile.Clip(err.Error(), 1024))
+	p.finish(verdict{reason: v1alpha1.ReasonSubmitRefused, message: err.Error()})
+}
+
 // neverSubmitted hands the job in, held, unless the batch system knows it already: then another process did.
 func neverSubmitted(p *pass) bool {
 	a := p.attempt()
@@ -93,8 +109,7 @@ func refused(p *pass) bool {
 	if p.seen.answer.refused == nil || a.JobID != "" || len(p.seen.jobs) > 0 {
 		return false
 	}
-	p.cond.False(v1alpha1.ConditionSubmitted, v1alpha1.ReasonSubmitRefused, reconcile.Clip(p.seen.answer.refused.Error(), 1024))
-	p.finish(verdict{reason: v1alpha1.ReasonSubmitRefused, message: p.seen.answer.refused.Error()})
+	p.refuse(p.seen.answer.refused)
 	return true
 }
 

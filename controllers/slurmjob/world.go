@@ -13,6 +13,8 @@ import (
 type world struct {
 	patience patience
 	site     siteSight
+	// remembers is slurmbridge.Door.Remembers.
+	remembers time.Duration
 
 	// made is the attempt to hand in; nil when none is to be made, or when blocked says why it cannot.
 	made    *made
@@ -30,6 +32,8 @@ type world struct {
 	lookErr error
 	// jobs are those under the key of the newest attempt, oldest first; strays are live ones under older keys.
 	jobs, strays []slurmbridge.Job
+	// impossible is why the batch system says that the job could never run; nil where it does not.
+	impossible error
 	// answer is what this process heard to its last submit; doErr is why its last release or cancel failed.
 	answer answer
 	doErr  error

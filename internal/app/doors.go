@@ -12,6 +12,7 @@ import (
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/site"
 	"assay.bench/slurmbridge"
+	"assay.bench/slurmbridge/cli"
 	"assay.bench/slurmbridge/local"
 	"assay.bench/slurmbridge/poll"
 	"assay.bench/slurmbridge/sim"
@@ -19,7 +20,7 @@ import (
 
 // openers lists every kind of door.
 func openers(o *OS, opts managerOptions) []site.Opener {
-	return []site.Opener{localOpener(o, opts), simOpener(opts.origin)}
+	return []site.Opener{localOpener(o, opts), cliOpener(o, opts), simOpener(opts.origin)}
 }
 
 // localOpener runs jobs as processes of this host, with their records in the folder of the control plane's jobs.
@@ -45,6 +46,35 @@ func localOpener(o *OS, opts managerOptions) site.Opener {
 				return site.Opened{}, err
 			}
 			return site.Opened{Jobs: host, Files: host, Prober: host, Node: node, Pace: poll.Near()}, nil
+		},
+	}
+}
+
+// cliOpener runs Slurm's own programs on this host. The work folder is one of this host, which the nodes see too.
+func cliOpener(o *OS, opts managerOptions) site.Opener {
+	return site.Opener{
+		Name:    "cli",
+		Host:    true,
+		Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.CLI != nil },
+		Open: func(ctx context.Context, s *v1alpha1.Site) (site.Opened, error) {
+			slurm, err := cli.Open(ctx, cli.Options{Runner: cli.Local{Env: o.Env}, Origin: opts.origin})
+			if err != nil {
+				return site.Opened{}, err
+			}
+			files := local.Files{}
+			if err := files.Probe(ctx, s.Spec.WorkDir); err != nil {
+				return site.Opened{}, err
+			}
+			if err := ownFolders(s.Spec.WorkDir, opts); err != nil {
+				return site.Opened{}, err
+			}
+			node, err := stageNode(o, s.Spec.WorkDir)
+			if err != nil {
+				return site.Opened{}, err
+			}
+			return site.Opened{
+				Jobs: slurm, Files: files, Prober: cli.Prober{Slurm: slurm, Files: files}, Node: node, Pace: poll.Remote(), Remembers: slurm.Facts().MinJobAge,
+			}, nil
 		},
 	}
 }

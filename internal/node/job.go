@@ -116,14 +116,14 @@ func (b *batch) components(vault map[string]rundir.Credential) ([]component, err
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, component{"serve", s.Name, s.Ranks, sec, s.StopWithin()})
+		out = append(out, component{"serve", s.Name, s.Ranks, sec, s.StopWithin(), s.Resources})
 	}
 	for _, c := range b.job.plan.Clients {
 		sec, err := own(c.Target.Credential)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, component{"load", c.Name, c.Ranks, sec, c.StopWithin()})
+		out = append(out, component{"load", c.Name, c.Ranks, sec, c.StopWithin(), c.Resources})
 	}
 	return out, nil
 }
@@ -211,19 +211,23 @@ func (b *batch) wait(c *child) int {
 			<-c.done
 		}
 	}
-	left := restOfRank(b.world.PID, false, b.job.plan.Key, c.component.name, c.rank).kill()
-	b.log("ComponentEnded", "name", c.String(), "code", c.code, "how", c.how, "left", left)
-	if err := rescue(b.world, b.job, c.component.name, c.rank); err != nil {
-		b.sayf("%s: its last samples are lost: %v", c, err)
+	code := c.code
+	for rank := c.rank; rank < c.rank+c.ranks; rank++ {
+		left := restOfRank(b.world.PID, false, b.job.plan.Key, c.component.name, rank).kill()
+		b.log("ComponentEnded", "name", fmt.Sprintf("%s/%d", c.component.name, rank), "code", c.code, "how", c.how, "left", left)
+		if err := rescue(b.world, b.job, c.component.name, rank); err != nil {
+			b.sayf("%s/%d: its last samples are lost: %v", c.component.name, rank, err)
+		}
+		code = max(code, b.closeRank(c, rank))
 	}
-	return max(c.code, b.closeRank(c))
+	return code
 }
 
 // closeRank writes how a rank ended that could not write it itself, so that nobody waits for it. It returns the exit code
 // of its own failure.
-func (b *batch) closeRank(c *child) int {
-	dir := rundir.Rank(b.job.dir, c.component.name, c.rank)
-	p := peer{name: c.component.name, rank: c.rank, dir: dir}
+func (b *batch) closeRank(c *child, rank int) int {
+	dir := rundir.Rank(b.job.dir, c.component.name, rank)
+	p := peer{name: c.component.name, rank: rank, dir: dir}
 	p.look(time.Now())
 	if p.over() {
 		return rundir.ExitOK
@@ -251,11 +255,11 @@ func (b *batch) closeRank(c *child) int {
 	}
 	errs = append(errs, writeExit(dir, end, b.world.Now()), writeJSON(filepath.Join(dir, rundir.StatusFile), st))
 	if err := errors.Join(errs...); err != nil {
-		b.sayf("%s: %s: %v", c, end.message, err)
+		b.sayf("%s/%d: %s: %v", c.component.name, rank, end.message, err)
 		b.stopAll(syscall.SIGTERM) // the others would wait for a word of it
 		return asEnding(err).code
 	}
-	b.sayf("%s: %s", c, end.message)
+	b.sayf("%s/%d: %s", c.component.name, rank, end.message)
 	return rundir.ExitOK
 }
 

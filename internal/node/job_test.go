@@ -79,7 +79,7 @@ func TestJobThatCannotBegin(t *testing.T) {
 		"broken credential": {func(_ *testing.T, f *fixture) {
 			f.write(filepath.Join(rundir.SecretsDir, "sim"), []byte(`{"token": "s3cret-t0ken`))
 		}, "secrets/sim is no credential in JSON"},
-		"launcher":   {func(_ *testing.T, f *fixture) { f.plan.Launcher = rundir.LaunchSrun }, `no launcher "srun"`},
+		"launcher":   {func(_ *testing.T, f *fixture) { f.plan.Launcher = rundir.LaunchSrun }, `the program "srun" is not in the PATH`},
 		"unwritable": {func(_ *testing.T, f *fixture) { f.write("sim", nil) }, "not a directory"},
 	}
 	for name, c := range cases {

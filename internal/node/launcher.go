@@ -24,6 +24,7 @@ type component struct {
 	secrets secrets
 	// stopWithin is how long the component may take to end after TERM.
 	stopWithin time.Duration
+	resources  rundir.Resources
 }
 
 // launcher starts components.
@@ -35,8 +36,11 @@ type launcher interface {
 // child is a process that the batch step started: one rank, or all ranks of a component that one step runs.
 type child struct {
 	component component
-	rank      int
-	pid       int
+	// rank is the first of ranks.
+	rank, ranks int
+	pid         int
+	// send sends it a signal other than KILL.
+	send func(syscall.Signal)
 	// done is closed when the process has ended; code and how are then set.
 	done chan struct{}
 	code int
@@ -45,17 +49,21 @@ type child struct {
 
 // newLauncher returns the launcher that a plan names.
 func newLauncher(w *World, j *job, lostAfter time.Duration) (launcher, error) {
-	if j.plan.Launcher == rundir.LaunchProcess {
-		return &processes{w, j, lostAfter}, nil
+	told := []string{"--lost-after", lostAfter.String()}
+	switch j.plan.Launcher {
+	case rundir.LaunchProcess:
+		return &processes{w, j, told}, nil
+	case rundir.LaunchSrun:
+		return newSteps(w, j, told...)
 	}
 	return nil, fmt.Errorf("this assay-node has no launcher %q: use the assay and the assay-node of one release", j.plan.Launcher)
 }
 
 // processes starts every rank as a child process in a process group of its own.
 type processes struct {
-	world     *World
-	job       *job
-	lostAfter time.Duration
+	world *World
+	job   *job
+	args  []string // what every rank is told
 }
 
 func (p *processes) start(c component) ([]*child, error) {
@@ -75,8 +83,8 @@ func (p *processes) one(c component, rank int) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(p.world.Executable, c.verb, "--dir", p.job.dir, "--component", c.name, "--rank", strconv.Itoa(rank),
-		"--lost-after", p.lostAfter.String())
+	cmd := exec.Command(p.world.Executable, append([]string{c.verb, "--dir", p.job.dir, "--component", c.name,
+		"--rank", strconv.Itoa(rank)}, p.args...)...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	cmd.Stdout, cmd.Stderr = p.world.Stderr, p.world.Stderr
 	cmd.Env = append(append([]string{}, p.world.Environ...),
@@ -85,12 +93,18 @@ func (p *processes) one(c component, rank int) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	ch := &child{component: c, rank: rank, pid: cmd.Process.Pid, done: make(chan struct{})}
+	return watch(c, rank, 1, cmd), nil
+}
+
+// watch waits in the background for a process that has been started for some ranks of a component.
+func watch(c component, rank, ranks int, cmd *exec.Cmd) *child {
+	ch := &child{component: c, rank: rank, ranks: ranks, pid: cmd.Process.Pid, done: make(chan struct{})}
+	ch.send = func(sig syscall.Signal) { _ = syscall.Kill(ch.pid, sig) } // it may have ended just now
 	go func() {
 		ch.code, ch.how = exitOf(cmd.Wait())
 		close(ch.done)
 	}()
-	return ch, nil
+	return ch
 }
 
 // exitOf returns the exit code of a process and, when a signal or something else ended it, what.
@@ -108,7 +122,7 @@ func exitOf(err error) (code int, how string) {
 // signal sends a signal to the process alone: it passes it on as it sees fit.
 func (c *child) signal(sig os.Signal) {
 	if s, ok := sig.(syscall.Signal); ok && !c.over() {
-		_ = syscall.Kill(c.pid, s) // it may have ended just now
+		c.send(s)
 	}
 }
 
@@ -128,4 +142,9 @@ func (c *child) kill() {
 	}
 }
 
-func (c *child) String() string { return c.component.name + "/" + strconv.Itoa(c.rank) }
+func (c *child) String() string {
+	if c.ranks == 1 {
+		return c.component.name + "/" + strconv.Itoa(c.rank)
+	}
+	return fmt.Sprintf("%s/%d-%d", c.component.name, c.rank, c.rank+c.ranks-1)
+}

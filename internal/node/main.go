@@ -139,6 +139,7 @@ func attemptFlags(c *cobra.Command, dir *string, lost *time.Duration) {
 func rankCommand(w *World, verb, short string, run func(*rank, secrets) int) *cobra.Command {
 	var dir, name string
 	var number int
+	var ofStep bool
 	var lost time.Duration
 	c := &cobra.Command{Use: verb + " --dir ATTEMPT --component NAME --rank N", Short: short, Args: cobra.NoArgs,
 		Long: short + " of a plan. The component's credential comes over the standard input, as JSON.",
@@ -147,6 +148,13 @@ func rankCommand(w *World, verb, short string, run func(*rank, secrets) int) *co
 			if err != nil {
 				fmt.Fprintf(w.Stderr, "assay-node %s: %v\n", verb, err)
 				return exit(asEnding(err).code)
+			}
+			if ofStep {
+				if number, err = rankOfStep(w); err != nil {
+					fmt.Fprintf(w.Stderr, "assay-node %s: %v\n", verb, err)
+					return exit(rundir.ExitFailed)
+				}
+				mark(w, j, name, number)
 			}
 			s, err := readSecrets(w.Stdin)
 			if err != nil {
@@ -159,6 +167,8 @@ func rankCommand(w *World, verb, short string, run func(*rank, secrets) int) *co
 	attemptFlags(c, &dir, &lost)
 	c.Flags().StringVar(&name, "component", "", "name of the service or client in the plan")
 	c.Flags().IntVar(&number, "rank", 0, "number of the rank, from 0")
+	c.Flags().BoolVar(&ofStep, "rank-of-step", false, "take the number that srun gave this task of a step")
+	c.MarkFlagsMutuallyExclusive("rank", "rank-of-step")
 	return c
 }
 

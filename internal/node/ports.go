@@ -15,9 +15,12 @@ import (
 	"assay.bench/internal/rundir"
 )
 
-// bindHost is the address that a plan's Bind means: an address as it is, or the first one of an interface, IPv4 before
-// IPv6.
-func bindHost(bind string) (string, error) {
+// bindHost is the address that a plan's Bind means: an address as it is, that of the node's own name, or the first one of
+// an interface; IPv4 before IPv6.
+func bindHost(bind, hostname string) (string, error) {
+	if bind == rundir.BindNode {
+		return nodeAddress(hostname)
+	}
 	if bind == "" {
 		return "127.0.0.1", nil
 	}
@@ -49,6 +52,21 @@ func bindHost(bind string) (string, error) {
 		return "", fmt.Errorf("interface %s has no address", bind)
 	}
 	return v6, nil
+}
+
+// nodeAddress is the address of the node's own name. One that only the node itself can reach is left to the plan: name an
+// interface.
+func nodeAddress(hostname string) (string, error) {
+	ips, err := net.DefaultResolver.LookupIP(context.Background(), "ip", hostname)
+	if err != nil {
+		return "", fmt.Errorf("the node's own name %s has no address: name the Site's interface: %w", hostname, err)
+	}
+	for _, ip := range ips {
+		if ip.To4() != nil {
+			return ip.String(), nil
+		}
+	}
+	return ips[0].String(), nil
 }
 
 // reachHost is the host that others use for a bind address.

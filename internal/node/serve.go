@@ -62,7 +62,7 @@ func newService(r *rank, s secrets) (*service, error) {
 			return nil, fmt.Errorf("service %s needs a credential: the batch step reads it from %s/%s", svc.Name,
 				rundir.SecretsDir, svc.Name)
 		}
-		bind, err := bindHost(svc.Bind)
+		bind, err := bindHost(svc.Bind, r.world.Hostname)
 		if err != nil {
 			return nil, err
 		}

@@ -152,7 +152,7 @@ func TestPickPorts(t *testing.T) {
 
 func TestBindHost(t *testing.T) {
 	for bind, want := range map[string]string{"": "127.0.0.1", "0.0.0.0": "0.0.0.0", "::1": "::1", "lo": "127.0.0.1", "localhost": "localhost"} {
-		if got, err := bindHost(bind); err != nil || got != want {
+		if got, err := bindHost(bind, "localhost"); err != nil || got != want {
 			t.Errorf("%q: got %q, %v; want %q", bind, got, err, want)
 		}
 	}

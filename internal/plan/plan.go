@@ -126,7 +126,7 @@ func (b builder) plan() (rundir.Plan, error) {
 		Attempt:       b.Attempt,
 		RunDirectory:  RunDirectory(b.Job, b.WorkDir, b.Origin),
 		Directory:     AttemptDirectory(b.Job, b.WorkDir, b.Origin, b.Attempt),
-		Launcher:      rundir.LaunchProcess,
+		Launcher:      b.launcher(),
 		Seed:          uint64(b.run.Seed),
 		TimeScale:     string(b.run.TimeScale),
 		IdleTimeout:   rundir.Duration(b.run.IdleTimeout.Or(15 * time.Minute)),
@@ -146,9 +146,33 @@ func (b builder) plan() (rundir.Plan, error) {
 	if err := b.addPeers(&p); err != nil {
 		return p, err
 	}
+	if isSlurm(b.Site) {
+		if err := b.place(&p); err != nil {
+			return p, err
+		}
+	}
 	limit, err := b.timeLimit()
 	p.TimeLimit = rundir.Duration(limit)
 	return p, err
+}
+
+// isSlurm says that the jobs of a site are Slurm's, on nodes of their own.
+func isSlurm(site *v1alpha1.Site) bool { return site.Spec.Jobs.CLI != nil || site.Spec.Jobs.SSH != nil }
+
+// launcher is how the components of a job start.
+func (b builder) launcher() string {
+	if isSlurm(b.Site) {
+		return rundir.LaunchSrun
+	}
+	return rundir.LaunchProcess
+}
+
+// bind is where the servers of the site listen: where nobody else can reach them, or on the address of their node.
+func (b builder) bind() string {
+	if isSlurm(b.Site) {
+		return cmp.Or(b.Site.Spec.Interface, rundir.BindNode)
+	}
+	return loopback
 }
 
 // addComponent puts one component of the job into the plan.
@@ -162,6 +186,7 @@ func (b builder) addComponent(p *rundir.Plan, ref v1alpha1.ComponentReference) e
 		if err != nil {
 			return fmt.Errorf("service %s: %w", ComponentName(s), err)
 		}
+		planned.Bind = b.bind()
 		p.Services = append(p.Services, planned)
 		p.AllServices = append(p.AllServices, rundir.Component{Name: planned.Name, Ranks: planned.Ranks})
 		return nil

@@ -15,7 +15,7 @@ const maxNotice = 60 * time.Second
 
 // script is the job as the batch system sees it.
 func (b builder) script(p rundir.Plan) (slurmbridge.Script, error) {
-	parts, err := b.parts()
+	parts, _, err := b.parts()
 	if err != nil {
 		return slurmbridge.Script{}, err
 	}
@@ -32,72 +32,130 @@ func (b builder) script(p rundir.Plan) (slurmbridge.Script, error) {
 	}, nil
 }
 
+// place is where a component runs in its job: the part, and the first of its nodes there.
+type place struct{ part, node int }
+
 // parts are the resources of the job: one part for the services and one for the clients where what they ask of the
-// batch system differs, else one for all.
-func (b builder) parts() ([]slurmbridge.Part, error) {
+// batch system differs, else one for all. places are by the index of the component. Components never share a node: each
+// has its own from the first one on.
+func (b builder) parts() (parts []slurmbridge.Part, places []place, err error) {
 	var services, clients slurmbridge.Part
-	var hasService, hasClient bool
-	for _, ref := range b.Job.Spec.Components {
-		if ref.Kind == "Service" {
-			s, err := b.service(ref.Name)
-			if err != nil {
-				return nil, err
-			}
-			if err := add(&services, merge(s.Spec.Resources, b.Site.Spec.Defaults.Service), 1); err != nil {
-				return nil, fmt.Errorf("service %s: %w", ComponentName(s), err)
-			}
-			hasService = true
-			continue
-		}
-		c, err := b.client(ref.Name)
+	places = make([]place, len(b.Job.Spec.Components))
+	for i, ref := range b.Job.Spec.Components {
+		resources, tasks, err := b.asks(ref)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if err := add(&clients, merge(c.Spec.Resources, b.Site.Spec.Defaults.Client), int(max(1, c.Spec.Instances))); err != nil {
-			return nil, fmt.Errorf("client %s: %w", ComponentName(c), err)
+		part := &services
+		if ref.Kind != "Service" {
+			part, places[i].part = &clients, 1
 		}
-		hasClient = true
+		places[i].node = part.Nodes
+		if err := add(part, resources, tasks); err != nil {
+			return nil, nil, fmt.Errorf("component %s: %w", ref.Name, err)
+		}
+	}
+	move := func(node int) {
+		for i := range places {
+			if places[i].part == 1 {
+				places[i] = place{0, places[i].node + node}
+			}
+		}
 	}
 	switch {
-	case !hasService:
-		return []slurmbridge.Part{clients}, nil
-	case !hasClient:
-		return []slurmbridge.Part{services}, nil
+	case services.Nodes == 0:
+		move(0)
+		return []slurmbridge.Part{clients}, places, nil
+	case clients.Nodes == 0:
+		return []slurmbridge.Part{services}, places, nil
 	case sameQueue(services, clients):
-		return []slurmbridge.Part{joined(services, clients)}, nil
+		move(services.Nodes)
+		return []slurmbridge.Part{joined(services, clients)}, places, nil
 	}
-	return []slurmbridge.Part{services, clients}, nil
+	return []slurmbridge.Part{services, clients}, places, nil
 }
 
-// add puts a component with some tasks into a part. What is named once holds for the part; sizes add up or take the
-// larger, as the components run side by side.
+// place tells each component's step where in the job it runs.
+func (b builder) place(p *rundir.Plan) error {
+	_, places, err := b.parts()
+	if err != nil {
+		return err
+	}
+	var services, clients int
+	for i, ref := range b.Job.Spec.Components {
+		var r *rundir.Resources
+		if ref.Kind == "Service" {
+			r = &p.Services[services].Resources
+			services++
+		} else {
+			r = &p.Clients[clients].Resources
+			clients++
+		}
+		asked, _, err := b.asks(ref)
+		if err != nil {
+			return err
+		}
+		if *r, err = stepResources(asked); err != nil {
+			return err
+		}
+		r.HetGroup, r.FirstNode = places[i].part, places[i].node
+	}
+	return nil
+}
+
+// asks is what a component asks of the batch system, the site's defaults included, and the number of its tasks.
+func (b builder) asks(ref v1alpha1.ComponentReference) (v1alpha1.Resources, int, error) {
+	if ref.Kind == "Service" {
+		s, err := b.service(ref.Name)
+		if err != nil {
+			return v1alpha1.Resources{}, 0, err
+		}
+		return merge(s.Spec.Resources, b.Site.Spec.Defaults.Service), 1, nil
+	}
+	c, err := b.client(ref.Name)
+	if err != nil {
+		return v1alpha1.Resources{}, 0, err
+	}
+	return merge(c.Spec.Resources, b.Site.Spec.Defaults.Client), int(max(1, c.Spec.Instances)), nil
+}
+
+// add puts a component with some tasks into a part. What is named once holds for the part; nodes add up, and what is
+// counted on a node takes the larger, since a part's nodes are equal.
 func add(p *slurmbridge.Part, r v1alpha1.Resources, tasks int) error {
 	memory, err := mebibytes(r.Memory)
 	if err != nil {
 		return err
 	}
-	p.Account = cmp.Or(p.Account, r.Account)
-	p.Partition = cmp.Or(p.Partition, r.Partition)
-	p.QOS = cmp.Or(p.QOS, r.QOS)
-	p.Nodes += int(max(1, r.Nodes))
-	p.Tasks += max(tasks, int(r.Nodes))
-	p.CPUsPerTask = max(p.CPUsPerTask, int(r.CPUsPerTask))
-	p.GPUsPerNode = max(p.GPUsPerNode, int(r.GPUsPerNode))
-	p.MemoryMiB = max(p.MemoryMiB, memory)
+	nodes := int(max(1, r.Nodes))
+	p.Nodes += nodes
+	p.TasksPerNode = max(p.TasksPerNode, (tasks+nodes-1)/nodes)
+	larger(p, slurmbridge.Part{
+		Account: r.Account, Partition: r.Partition, QOS: r.QOS, CPUsPerTask: int(r.CPUsPerTask), GPUsPerNode: int(r.GPUsPerNode),
+		MemoryMiB: memory, Gres: r.Gres, Constraint: r.Constraint, Reservation: r.Reservation, Licenses: r.Licenses,
+		Exclusive: r.Exclusive != "",
+	})
 	return nil
+}
+
+// larger takes over what p leaves open, and the larger counts.
+func larger(p *slurmbridge.Part, o slurmbridge.Part) {
+	p.Account, p.Partition, p.QOS = cmp.Or(p.Account, o.Account), cmp.Or(p.Partition, o.Partition), cmp.Or(p.QOS, o.QOS)
+	p.Gres, p.Constraint = cmp.Or(p.Gres, o.Gres), cmp.Or(p.Constraint, o.Constraint)
+	p.Reservation, p.Licenses = cmp.Or(p.Reservation, o.Reservation), cmp.Or(p.Licenses, o.Licenses)
+	p.TasksPerNode, p.CPUsPerTask = max(p.TasksPerNode, o.TasksPerNode), max(p.CPUsPerTask, o.CPUsPerTask)
+	p.GPUsPerNode, p.MemoryMiB = max(p.GPUsPerNode, o.GPUsPerNode), max(p.MemoryMiB, o.MemoryMiB)
+	p.Exclusive = p.Exclusive || o.Exclusive
 }
 
 // sameQueue says whether two parts can be one plain job.
 func sameQueue(a, b slurmbridge.Part) bool {
-	return a.Account == b.Account && a.Partition == b.Partition && a.QOS == b.QOS
+	return a.Account == b.Account && a.Partition == b.Partition && a.QOS == b.QOS && a.Gres == b.Gres && a.Constraint == b.Constraint &&
+		a.Reservation == b.Reservation && a.Licenses == b.Licenses && a.Exclusive == b.Exclusive
 }
 
 func joined(a, b slurmbridge.Part) slurmbridge.Part {
+	larger(&a, b)
 	a.Nodes += b.Nodes
-	a.Tasks += b.Tasks
-	a.CPUsPerTask = max(a.CPUsPerTask, b.CPUsPerTask)
-	a.GPUsPerNode = max(a.GPUsPerNode, b.GPUsPerNode)
-	a.MemoryMiB = max(a.MemoryMiB, b.MemoryMiB)
 	return a
 }
 
@@ -112,6 +170,11 @@ func merge(r, defaults v1alpha1.Resources) v1alpha1.Resources {
 		GPUsPerNode: cmp.Or(r.GPUsPerNode, defaults.GPUsPerNode),
 		CPUsPerTask: cmp.Or(r.CPUsPerTask, defaults.CPUsPerTask),
 		Memory:      cmp.Or(r.Memory, defaults.Memory),
+		Gres:        cmp.Or(r.Gres, defaults.Gres),
+		Constraint:  cmp.Or(r.Constraint, defaults.Constraint),
+		Reservation: cmp.Or(r.Reservation, defaults.Reservation),
+		Licenses:    cmp.Or(r.Licenses, defaults.Licenses),
+		Exclusive:   cmp.Or(r.Exclusive, defaults.Exclusive),
 	}
 }
 
@@ -119,21 +182,11 @@ func merge(r, defaults v1alpha1.Resources) v1alpha1.Resources {
 func (b builder) timeLimit() (time.Duration, error) {
 	limit := time.Duration(0)
 	for _, ref := range b.Job.Spec.Components {
-		var d v1alpha1.Duration
-		if ref.Kind == "Service" {
-			s, err := b.service(ref.Name)
-			if err != nil {
-				return 0, err
-			}
-			d = merge(s.Spec.Resources, b.Site.Spec.Defaults.Service).TimeLimit
-		} else {
-			c, err := b.client(ref.Name)
-			if err != nil {
-				return 0, err
-			}
-			d = merge(c.Spec.Resources, b.Site.Spec.Defaults.Client).TimeLimit
+		asked, _, err := b.asks(ref)
+		if err != nil {
+			return 0, err
 		}
-		v, err := d.Parse()
+		v, err := asked.TimeLimit.Parse()
 		if err != nil {
 			return 0, v1alpha1.At("resources.timeLimit", err)
 		}

@@ -320,12 +320,8 @@ func (p part) total(name string) int64 {
 	if name == "requests" {
 		return p.all.Attempts
 	}
-	for _, t := range p.totals {
-		if t.Name == name {
-			return t.All
-		}
-	}
-	return 0
+	t, _ := totalOf(p.totals, name)
+	return t.All
 }
 
 // clean makes every list a list, for readers of JSON need not tell null from empty, and every ratio a number.

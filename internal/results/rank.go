@@ -80,12 +80,18 @@ type Total struct {
 
 // Total is what was counted under a name; zero where the workload counts no such thing.
 func (r Rank) Total(name string) Total {
-	for _, t := range r.Totals {
+	t, _ := totalOf(r.Totals, name)
+	return t
+}
+
+// totalOf is what was counted under a name, and whether the workload counts such a thing.
+func totalOf(totals []Total, name string) (t Total, counted bool) {
+	for _, t := range totals {
 		if t.Name == name {
-			return t
+			return t, true
 		}
 	}
-	return Total{Name: name}
+	return Total{Name: name}, false
 }
 
 // Counted is the result with more of what was counted under a name, outside of the window.

@@ -280,11 +280,8 @@ func (r rate) of(p part) (n int64, counted bool) {
 	if r.total == "" {
 		return r.count(p.measured), true
 	}
-	at := slices.IndexFunc(p.totals, func(t Total) bool { return t.Name == r.total })
-	if at < 0 {
-		return 0, false
-	}
-	return p.totals[at].Window, true
+	t, counted := totalOf(p.totals, r.total)
+	return t.Window, counted
 }
 
 func rateValues(p part) []Value {

@@ -105,7 +105,8 @@ type Service struct {
 	Folders []string `json:"folders,omitempty"`
 	// Ports to take, the first also as $(PORT).
 	Ports []Port `json:"ports,omitempty"`
-	// Bind is the address or the interface that the server listens on, such as 127.0.0.1 or ib0.
+	// Bind is the address or the interface that the server listens on, such as 127.0.0.1 or ib0; BindNode for the address
+	// that the node's own name has.
 	Bind string `json:"bind"`
 	// Authenticated says that the server checks the run's credential; else status says that it cannot.
 	Authenticated bool `json:"authenticated,omitempty"`
@@ -129,6 +130,9 @@ type Service struct {
 	Emissions string    `json:"emissions,omitempty"`
 	Resources Resources `json:"resources,omitzero"`
 }
+
+// BindNode stands for the address of the node's own name.
+const BindNode = "$(NODE)"
 
 // Protocols.
 const (
@@ -341,8 +345,10 @@ type Resources struct {
 	CPUsPerTask int   `json:"cpusPerTask,omitempty"`
 	GPUsPerNode int   `json:"gpusPerNode,omitempty"`
 	MemoryMiB   int64 `json:"memoryMiB,omitempty"`
-	// HetGroup is the component of a heterogeneous job that the step runs in; 0 in a plain job.
-	HetGroup int `json:"hetGroup,omitempty"`
+	// HetGroup is the component of a heterogeneous job that the step runs in; 0 in a plain job. FirstNode is the first of
+	// its Nodes there, from 0.
+	HetGroup  int `json:"hetGroup,omitempty"`
+	FirstNode int `json:"firstNode,omitempty"`
 }
 
 // How long the node side may take to end after TERM.

@@ -38,8 +38,12 @@ type Harness struct {
 	// ShortLimit is a time limit that the batch system enforces soon.
 	ShortLimit time.Duration
 	// Many is the number of jobs of the big list; 0 takes 50.
-	Many   int
-	Faults Faults
+	Many int
+	// Part is what a job asks for beside one node.
+	Part slurmbridge.Part
+	// Parallel runs the cases side by side: for a site that is not made anew for each.
+	Parallel bool
+	Faults   Faults
 }
 
 // Program is what a stand-in does: it runs for Takes and ends with Code. IgnoreTerm lets it go on after TERM, and Stray
@@ -120,6 +124,9 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := open(t)
+			if h.Parallel {
+				t.Parallel()
+			}
 			if h.Patience == 0 {
 				h.Patience = 20 * time.Second
 			}
@@ -158,8 +165,10 @@ func (s *suite) script(p Program) slurmbridge.Script {
 	if s.Files != nil {
 		s.must(s.Files.Write(s.t.Context(), map[string][]byte{path.Join(dir, "plan.json"): []byte("{}\n")}))
 	}
+	part := s.Part
+	part.Nodes = 1
 	return slurmbridge.Script{
-		Comment: "conformance of a transport", Directory: dir, Parts: []slurmbridge.Part{{Nodes: 1}},
+		Comment: "conformance of a transport", Directory: dir, Parts: []slurmbridge.Part{part},
 		Node: s.Program(s.t, p),
 	}
 }

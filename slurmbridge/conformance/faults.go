@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"errors"
+	"path"
 	"time"
 
 	"assay.bench/slurmbridge"
@@ -125,15 +126,31 @@ func nodeLost(s *suite) {
 	}
 }
 
+// awaitClaim waits until a running job has claimed its folder: it makes the link current after that.
+func (s *suite) awaitClaim(script slurmbridge.Script) {
+	if s.Files == nil {
+		return
+	}
+	plan := path.Join(path.Dir(script.Directory), "current", "plan.json")
+	s.eventually("a claim", func() bool {
+		got, err := s.Files.Read(s.t.Context(), plan)
+		return err == nil && got[plan] != nil
+	}, func() any { return plan })
+}
+
 // requeue: a second start of one job does no work.
 func requeue(s *suite) {
 	if s.Faults.Requeue == nil {
 		return
 	}
-	j := s.start(Program{Takes: long})
+	script := s.script(Program{Takes: long})
+	j := s.submitAs(s.key(), script)
+	s.must(s.Jobs.Release(s.t.Context(), j.ID))
+	s.await(j.Key, "runs", running)
+	s.awaitClaim(script)
 	s.Faults.Requeue(j.ID)
 	e := s.await(j.Key, "ends", slurmbridge.Job.Over)
-	if e.Phase != slurmbridge.Failed || e.ExitCode != 76 || e.Restarts != 1 || e.Identity() != j.Identity() {
+	if e.Phase != slurmbridge.Failed || e.ExitCode != 76 || e.Restarts != 1 || e.ID != j.ID { // Slurm gives it a new submit time
 		s.t.Errorf("ended: %+v, want exit code 76 and one restart of the same job", e)
 	}
 }

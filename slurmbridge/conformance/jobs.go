@@ -206,7 +206,7 @@ func origins(s *suite) {
 
 // timeLimit: a job that does not end is ended by the batch system, and says so.
 func timeLimit(s *suite) {
-	script := s.script(Program{Takes: long})
+	script := s.script(Program{Takes: long + 2*s.ShortLimit})
 	script.TimeLimit = s.ShortLimit
 	j := s.submitAs(s.key(), script)
 	s.must(s.Jobs.Release(s.t.Context(), j.ID))

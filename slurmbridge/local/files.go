@@ -93,14 +93,19 @@ func about(path string, err error) error {
 	return err
 }
 
-// Probe checks that jobs can run here and that the work folder is ours: it exists or is made, we can write to it, and
-// others cannot; or it is sticky, and then it may be root's.
-func (h *Host) Probe(_ context.Context, workDir string) error {
+// Probe checks that jobs can run here, and the work folder.
+func (h *Host) Probe(ctx context.Context, workDir string) error {
 	for _, tool := range []string{"bash", "date", "grep", "ln", "mv", "readlink", "rm", "setsid"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("jobs as local processes need the program %s: %w", tool, err)
 		}
 	}
+	return h.Files.Probe(ctx, workDir)
+}
+
+// Probe checks that the work folder is ours: it exists or is made, we can write to it, and others cannot; or it is
+// sticky, and then it may be root's.
+func (Files) Probe(_ context.Context, workDir string) error {
 	if !filepath.IsAbs(workDir) {
 		return fmt.Errorf("%w: %q is not an absolute path", slurmbridge.ErrWorkDir, workDir)
 	}

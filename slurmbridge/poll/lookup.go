@@ -2,6 +2,7 @@ package poll
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -11,15 +12,19 @@ import (
 // lookup is one query that several callers wait for.
 type lookup struct {
 	keys []slurmbridge.Key
-	done chan struct{}
-	jobs []slurmbridge.Job
-	err  error
+	// past are those of the keys that accounting is asked for too, since an instant.
+	past  []slurmbridge.Key
+	since time.Time
+	done  chan struct{}
+	jobs  []slurmbridge.Job
+	err   error
 }
 
 // Lookup asks the batch system itself for the jobs under a key, oldest first. The query begins after the call: calls
-// within Pace.LookupWait share one.
-func (p *Poller) Lookup(ctx context.Context, key slurmbridge.Key) ([]slurmbridge.Job, error) {
-	l := p.join(key)
+// within Pace.LookupWait share one. Where since is not zero, a job that the batch system does not know is looked for in
+// the site's accounting too, from that instant on.
+func (p *Poller) Lookup(ctx context.Context, key slurmbridge.Key, since time.Time) ([]slurmbridge.Job, error) {
+	l := p.join(key, since)
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -38,7 +43,7 @@ func (p *Poller) Lookup(ctx context.Context, key slurmbridge.Key) ([]slurmbridge
 	return mine, nil
 }
 
-func (p *Poller) join(key slurmbridge.Key) *lookup {
+func (p *Poller) join(key slurmbridge.Key, since time.Time) *lookup {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lookup == nil {
@@ -48,6 +53,12 @@ func (p *Poller) join(key slurmbridge.Key) *lookup {
 	l := p.lookup
 	if !slices.Contains(l.keys, key) {
 		l.keys = append(l.keys, key)
+	}
+	if !since.IsZero() {
+		l.past = append(l.past, key)
+		if l.since.IsZero() || since.Before(l.since) {
+			l.since = since
+		}
 	}
 	return l
 }
@@ -61,6 +72,32 @@ func (p *Poller) find() {
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	l.jobs, l.err = p.o.Jobs.Find(ctx, l.keys...)
+	if l.jobs, l.err = p.o.Jobs.Find(ctx, l.keys...); l.err == nil {
+		l.err = p.remember(ctx, l)
+	}
 	close(l.done)
+}
+
+// remember adds what accounting knows of the keys that the batch system does not. An answer that fails leaves the whole
+// look-up without one: half of the witnesses prove nothing.
+func (p *Poller) remember(ctx context.Context, l *lookup) error {
+	accountant, ok := p.o.Jobs.(slurmbridge.Accountant)
+	if !ok {
+		return nil
+	}
+	unknown := slices.DeleteFunc(l.past, func(k slurmbridge.Key) bool {
+		return slices.ContainsFunc(l.jobs, func(j slurmbridge.Job) bool { return j.Key == k })
+	})
+	if len(unknown) == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	p.stats.Pasts++
+	p.mu.Unlock()
+	jobs, err := accountant.Past(ctx, l.since, unknown...)
+	if errors.Is(err, slurmbridge.ErrNoAccounting) {
+		return nil
+	}
+	l.jobs = append(l.jobs, jobs...)
+	return err
 }

@@ -81,6 +81,6 @@ type View struct {
 
 // Stats counts what the site was asked since New.
 type Stats struct {
-	// Ticks of the list and lists sent: always equal. Reads and Finds sent.
-	Ticks, Lists, Reads, Finds int64
+	// Ticks of the list and lists sent: always equal. Reads, Finds and questions to accounting sent.
+	Ticks, Lists, Reads, Finds, Pasts int64
 }

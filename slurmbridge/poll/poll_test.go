@@ -28,6 +28,10 @@ type site struct {
 	lists []time.Duration
 	reads [][]string
 	finds [][]slurmbridge.Key
+	// past is what accounting knows, and pasts how it was asked.
+	past    []slurmbridge.Job
+	pastErr error
+	pasts   []string
 }
 
 func (s *site) List(ctx context.Context) ([]slurmbridge.Job, error) {
@@ -74,6 +78,13 @@ func (s *site) Release(context.Context, string) error                           
 func (s *site) Cancel(context.Context, string) error                              { return nil }
 func (s *site) Write(context.Context, map[string][]byte) error                    { return nil }
 func (s *site) Open(context.Context, string, int64) (io.ReadCloser, error)        { return nil, nil }
+
+func (s *site) Past(_ context.Context, since time.Time, keys ...slurmbridge.Key) ([]slurmbridge.Job, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pasts = append(s.pasts, fmt.Sprint(since.Sub(s.begin), keys))
+	return s.past, s.pastErr
+}
 
 func (s *site) set(change func(*site)) {
 	s.mu.Lock()
@@ -329,7 +340,7 @@ func TestLookupsShareOneQuery(t *testing.T) {
 		for i := range got {
 			wg.Go(func() {
 				<-time.After(time.Duration(i) * 40 * time.Millisecond)
-				jobs, err := b.Lookup(b.ctx, key(i))
+				jobs, err := b.Lookup(b.ctx, key(i), time.Time{})
 				if err != nil {
 					t.Error(err)
 				}
@@ -347,12 +358,58 @@ func TestLookupsShareOneQuery(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(b.ctx, 10*time.Millisecond)
 		defer cancel()
-		if _, err := b.Lookup(ctx, key(1)); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := b.Lookup(ctx, key(1), time.Time{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Lookup with a short context: %v", err)
 		}
 		b.set(func(s *site) { s.err = slurmbridge.ErrUnreachable })
-		if _, err := b.Lookup(b.ctx, key(1)); !errors.Is(err, slurmbridge.ErrUnreachable) {
+		if _, err := b.Lookup(b.ctx, key(1), time.Time{}); !errors.Is(err, slurmbridge.ErrUnreachable) {
 			t.Errorf("Lookup in an outage: %v", err)
+		}
+	})
+}
+
+// Accounting is asked for the jobs that the batch system does not know, of those who want it, once for all of them; and
+// without its answer nothing is concluded.
+func TestLookupAsksAccounting(t *testing.T) {
+	run(t, poll.Remote(), func(b *bench) {
+		b.set(func(s *site) {
+			s.jobs = []slurmbridge.Job{{ID: "3", Key: key(0)}}
+			s.past = []slurmbridge.Job{{ID: "2", Key: key(1), Submitted: s.begin}}
+		})
+		ask := func(since map[int]time.Duration) (found []int, errs []error) {
+			found, errs = make([]int, 4), make([]error, 4)
+			var wg sync.WaitGroup
+			for i := range 4 {
+				wg.Go(func() {
+					at := time.Time{}
+					if d, ok := since[i]; ok {
+						at = b.begin.Add(d)
+					}
+					jobs, err := b.Lookup(b.ctx, key(i), at)
+					found[i], errs[i] = len(jobs), err
+				})
+			}
+			wg.Wait()
+			return found, errs
+		}
+		if found, errs := ask(nil); !slices.Equal(found, []int{1, 0, 0, 0}) || errors.Join(errs...) != nil {
+			t.Errorf("without accounting: %v, %v", found, errs)
+		}
+		if found, errs := ask(map[int]time.Duration{0: -3 * time.Hour, 1: -time.Hour, 2: -2 * time.Hour}); !slices.Equal(found, []int{1, 1, 0, 0}) || errors.Join(errs...) != nil {
+			t.Errorf("with accounting: %v, %v", found, errs)
+		}
+		b.set(func(s *site) {
+			if want := []string{fmt.Sprint(-3*time.Hour, []slurmbridge.Key{key(1), key(2)}), fmt.Sprint(-3*time.Hour, []slurmbridge.Key{key(2), key(1)})}; len(s.pasts) != 1 || !slices.Contains(want, s.pasts[0]) {
+				t.Errorf("accounting was asked %q, want once for the two unknown jobs", s.pasts)
+			}
+			s.pastErr, s.past = slurmbridge.ErrNoAccounting, nil
+		})
+		if found, errs := ask(map[int]time.Duration{1: 0}); !slices.Equal(found, []int{1, 0, 0, 0}) || errors.Join(errs...) != nil {
+			t.Errorf("of a site that keeps no accounts: %v, %v", found, errs)
+		}
+		b.set(func(s *site) { s.pastErr = slurmbridge.ErrUnreachable })
+		if _, errs := ask(map[int]time.Duration{1: 0}); !errors.Is(errs[1], slurmbridge.ErrUnreachable) {
+			t.Errorf("while accounting does not answer: %v", errs)
 		}
 	})
 }

@@ -11,10 +11,15 @@
 #SBATCH --partition=gpu
 #SBATCH --qos=default
 #SBATCH --nodes=2
-#SBATCH --ntasks=8
+#SBATCH --ntasks-per-node=4
 #SBATCH --cpus-per-task=16
 #SBATCH --gpus-per-node=4
+#SBATCH --gres='nvme:1'
 #SBATCH --mem=65536M
+#SBATCH --constraint='a100&ib'
+#SBATCH --reservation=bench_1
+#SBATCH --licenses='fs:2'
+#SBATCH --exclusive
 #SBATCH hetjob
 #SBATCH --job-name=assay-0123abcd-0123456789abcdef-1
 #SBATCH --comment='assay default/quickstart g1'
@@ -22,7 +27,7 @@
 #SBATCH --account=p200000
 #SBATCH --partition=cpu
 #SBATCH --nodes=1
-#SBATCH --ntasks=2
+#SBATCH --ntasks-per-node=2
 #SBATCH --cpus-per-task=4
 
 umask 077

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -22,6 +23,7 @@ import (
 	"assay.bench/internal/load/http1"
 	"assay.bench/internal/rundir"
 	"assay.bench/internal/workloads/s3"
+	"assay.bench/test/user"
 )
 
 // s3ClientArg makes this program a client of an object store. Its job comes on standard input.
@@ -29,7 +31,7 @@ const s3ClientArg = "s3-client"
 
 // s3Job is what a client does: it reads or writes objects of one size, one after the other, for some time.
 type s3Job struct {
-	Server minioServer
+	Server user.Account
 	Prefix string
 	// Baseline is minio-go's client instead of ours.
 	Baseline bool
@@ -109,8 +111,8 @@ func (j s3Job) workload(clock load.Clock) (*s3.Workload, error) {
 		plan.Mix = rundir.S3Mix{Put: 1}
 	}
 	return s3.New(s3.Options{
-		Plan: plan, URL: "http://" + j.Server.Address, Seed: 1, InFlight: 1, Clock: clock,
-		Credentials: s3.Credentials{AccessKey: j.Server.AccessKey, SecretKey: j.Server.SecretKey},
+		Plan: plan, URL: j.Server.URL, Seed: 1, InFlight: 1, Clock: clock,
+		Credentials: s3.Credentials{AccessKey: j.Server.Access, SecretKey: j.Server.Secret},
 		Timeouts:    http1.Timeouts{First: 30 * time.Second, Idle: 30 * time.Second, Total: time.Minute},
 	})
 }
@@ -156,8 +158,8 @@ func (j s3Job) minioGo() (s3Report, error) {
 		return report, err
 	}
 	transport.ReadBufferSize, transport.WriteBufferSize = 32<<10, 32<<10 // as warp has them
-	client, err := minio.New(j.Server.Address, &minio.Options{
-		Creds: credentials.NewStaticV4(j.Server.AccessKey, j.Server.SecretKey, ""), Transport: transport, MaxRetries: 1,
+	client, err := minio.New(strings.TrimPrefix(j.Server.URL, "http://"), &minio.Options{
+		Creds: credentials.NewStaticV4(j.Server.Access, j.Server.Secret, ""), Transport: transport, MaxRetries: 1,
 	})
 	if err != nil {
 		return report, err

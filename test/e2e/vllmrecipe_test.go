@@ -72,7 +72,7 @@ func likeTheSlides(t *testing.T, r results.Result) {
 // The client's times against those of a reader that asks the same server for the same, in the same run.
 func TestVLLMRecipeAgreesWithAReferenceReader(t *testing.T) {
 	user.KeepAwake(t)
-	agree(t, "the reference reader's", user.Cores(t)[0], func(u *user.User) (string, bool) {
+	agree(t, "the reference reader's", user.Cores(t)[0], func(t *testing.T, u *user.User) (string, bool) {
 		r, read := readBeside(t, u)
 		countsBoth(t, r, read)
 		return compare(t, r, read)

@@ -22,7 +22,7 @@ func Server(t testing.TB, variable string) string {
 	t.Helper()
 	path := os.Getenv(variable)
 	if path == "" {
-		t.Fatalf("%s is not set: run make e2e", variable)
+		t.Fatalf("%s is not set: run make e2e or make bench", variable)
 	}
 	return path
 }
@@ -60,6 +60,12 @@ func (u *User) Serve(url, program string, args ...string) *Command {
 		}
 	})
 	Until(u.t, url+" answers", func() bool {
+		select {
+		case err := <-c.ended:
+			c.ended <- err // for Wait
+			u.t.Fatalf("%s ended: %v", filepath.Base(program), err)
+		default:
+		}
 		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
 		if err != nil {
 			u.t.Fatal(err)

@@ -58,6 +58,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ExecProbeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Fault"):
 		return &apiv1alpha1.FaultApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("FilesDoor"):
+		return &apiv1alpha1.FilesDoorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HTTPProbe"):
 		return &apiv1alpha1.HTTPProbeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Image"):
@@ -68,6 +70,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.JobRunApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("JobsDoor"):
 		return &apiv1alpha1.JobsDoorApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("KeySource"):
+		return &apiv1alpha1.KeySourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Latency"):
 		return &apiv1alpha1.LatencyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Live"):
@@ -120,6 +124,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.S3WorkloadApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Scrapes"):
 		return &apiv1alpha1.ScrapesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SecretKey"):
+		return &apiv1alpha1.SecretKeyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretReference"):
 		return &apiv1alpha1.SecretReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Service"):
@@ -152,6 +158,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SlurmJobStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SoundLimits"):
 		return &apiv1alpha1.SoundLimitsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SSHDoor"):
+		return &apiv1alpha1.SSHDoorApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SSHHost"):
+		return &apiv1alpha1.SSHHostApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Stall"):
 		return &apiv1alpha1.StallApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Target"):

@@ -10,7 +10,7 @@
 #SBATCH --account=p1
 #SBATCH --partition=gpu
 #SBATCH --nodes=1
-#SBATCH --ntasks=1
+#SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=2
 #SBATCH --mem=65536M
 #SBATCH hetjob
@@ -20,7 +20,7 @@
 #SBATCH --account=p1
 #SBATCH --partition=cpu
 #SBATCH --nodes=1
-#SBATCH --ntasks=2
+#SBATCH --ntasks-per-node=2
 
 umask 077
 dir=/scratch/p1/0123456789abcdef0123456789abcdef/lab/demo/g1/demo-g1/2

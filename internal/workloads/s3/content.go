@@ -39,9 +39,6 @@ type content struct {
 	pool []byte
 }
 
-// newContent makes the pool of a seed.
-func newContent(seed uint64) *content { return &content{pool: newPool(seed, poolBytes)} }
-
 // newPool makes as much of the pool as the largest object needs.
 func newPool(seed uint64, largest int64) []byte {
 	pool := make([]byte, min(poolBytes, (largest+blockBytes-1)/blockBytes*blockBytes))

@@ -9,6 +9,9 @@ import (
 	"testing"
 )
 
+// newContent has the whole pool of a seed.
+func newContent(seed uint64) *content { return &content{pool: newPool(seed, poolBytes)} }
+
 // whole is the whole content of an object.
 func whole(c *content, identity uint64, size int64) []byte {
 	var out []byte

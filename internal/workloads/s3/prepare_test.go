@@ -218,7 +218,7 @@ func TestRemoveAfterSlowWrites(t *testing.T) {
 					close(two)
 				}
 				stored.Go(func() {
-					time.Sleep(settle / 4)
+					<-time.After(settle / 4)
 					s.Lock()
 					defer s.Unlock()
 					s.Objects[r.URL.Path] = []byte("ours")

@@ -319,6 +319,18 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: bench.assay.api.v1alpha1.Bound
   scalar: string
+- name: bench.assay.api.v1alpha1.CLIDoor
+  map:
+    elementType:
+      scalar: untyped
+      list:
+        elementType:
+          namedType: __untyped_atomic_
+        elementRelationship: atomic
+      map:
+        elementType:
+          namedType: __untyped_deduced_
+        elementRelationship: separable
 - name: bench.assay.api.v1alpha1.Cleanup
   map:
     fields:
@@ -530,6 +542,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: type
       type:
         scalar: string
+- name: bench.assay.api.v1alpha1.FilesDoor
+  map:
+    fields:
+    - name: local
+      type:
+        namedType: bench.assay.api.v1alpha1.LocalDoor
+    - name: ssh
+      type:
+        namedType: bench.assay.api.v1alpha1.SSHDoor
 - name: bench.assay.api.v1alpha1.HTTPProbe
   map:
     fields:
@@ -621,12 +642,27 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: bench.assay.api.v1alpha1.JobsDoor
   map:
     fields:
+    - name: cli
+      type:
+        namedType: bench.assay.api.v1alpha1.CLIDoor
     - name: local
       type:
         namedType: bench.assay.api.v1alpha1.LocalDoor
     - name: sim
       type:
         namedType: bench.assay.api.v1alpha1.SimDoor
+    - name: ssh
+      type:
+        namedType: bench.assay.api.v1alpha1.SSHDoor
+- name: bench.assay.api.v1alpha1.KeySource
+  map:
+    fields:
+    - name: file
+      type:
+        scalar: string
+    - name: secretKeyRef
+      type:
+        namedType: bench.assay.api.v1alpha1.SecretKey
 - name: bench.assay.api.v1alpha1.LLMSimEngine
   map:
     fields:
@@ -1038,12 +1074,24 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: account
       type:
         scalar: string
+    - name: constraint
+      type:
+        scalar: string
     - name: cpusPerTask
       type:
         scalar: numeric
+    - name: exclusive
+      type:
+        scalar: string
     - name: gpusPerNode
       type:
         scalar: numeric
+    - name: gres
+      type:
+        scalar: string
+    - name: licenses
+      type:
+        scalar: string
     - name: memory
       type:
         namedType: bench.assay.api.v1alpha1.Quantity
@@ -1054,6 +1102,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: qos
+      type:
+        scalar: string
+    - name: reservation
       type:
         scalar: string
     - name: timeLimit
@@ -1212,6 +1263,45 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
       default: value
+- name: bench.assay.api.v1alpha1.SSHDoor
+  map:
+    fields:
+    - name: controlPath
+      type:
+        scalar: string
+    - name: host
+      type:
+        scalar: string
+    - name: jump
+      type:
+        namedType: bench.assay.api.v1alpha1.SSHHost
+    - name: knownHosts
+      type:
+        scalar: string
+    - name: port
+      type:
+        scalar: numeric
+    - name: privateKey
+      type:
+        namedType: bench.assay.api.v1alpha1.KeySource
+    - name: user
+      type:
+        scalar: string
+- name: bench.assay.api.v1alpha1.SSHHost
+  map:
+    fields:
+    - name: host
+      type:
+        scalar: string
+    - name: knownHosts
+      type:
+        scalar: string
+    - name: port
+      type:
+        scalar: numeric
+    - name: user
+      type:
+        scalar: string
 - name: bench.assay.api.v1alpha1.Scrapes
   map:
     fields:
@@ -1221,6 +1311,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: good
       type:
         scalar: numeric
+- name: bench.assay.api.v1alpha1.SecretKey
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+    - name: name
+      type:
+        namedType: bench.assay.api.v1alpha1.Name
 - name: bench.assay.api.v1alpha1.SecretReference
   map:
     fields:
@@ -1358,6 +1457,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: defaults
       type:
         namedType: bench.assay.api.v1alpha1.SiteDefaults
+    - name: files
+      type:
+        namedType: bench.assay.api.v1alpha1.FilesDoor
+    - name: interface
+      type:
+        scalar: string
     - name: jobs
       type:
         namedType: bench.assay.api.v1alpha1.JobsDoor

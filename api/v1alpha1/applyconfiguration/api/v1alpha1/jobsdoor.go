@@ -15,6 +15,10 @@ import (
 type JobsDoorApplyConfiguration struct {
 	// local runs jobs as processes on the host of the control plane.
 	Local *apiv1alpha1.LocalDoor `json:"local,omitempty"`
+	// cli runs Slurm's own programs on the host of the control plane, which has to be a login node.
+	CLI *apiv1alpha1.CLIDoor `json:"cli,omitempty"`
+	// ssh runs Slurm's own programs on a login node.
+	SSH *SSHDoorApplyConfiguration `json:"ssh,omitempty"`
 	// sim runs jobs on a simulated cluster inside the control plane; nothing is measured.
 	Sim *SimDoorApplyConfiguration `json:"sim,omitempty"`
 }
@@ -30,6 +34,22 @@ func JobsDoor() *JobsDoorApplyConfiguration {
 // If called multiple times, the Local field is set to the value of the last call.
 func (b *JobsDoorApplyConfiguration) WithLocal(value apiv1alpha1.LocalDoor) *JobsDoorApplyConfiguration {
 	b.Local = &value
+	return b
+}
+
+// WithCLI sets the CLI field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CLI field is set to the value of the last call.
+func (b *JobsDoorApplyConfiguration) WithCLI(value apiv1alpha1.CLIDoor) *JobsDoorApplyConfiguration {
+	b.CLI = &value
+	return b
+}
+
+// WithSSH sets the SSH field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SSH field is set to the value of the last call.
+func (b *JobsDoorApplyConfiguration) WithSSH(value *SSHDoorApplyConfiguration) *JobsDoorApplyConfiguration {
+	b.SSH = value
 	return b
 }
 

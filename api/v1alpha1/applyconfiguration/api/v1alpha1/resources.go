@@ -29,6 +29,16 @@ type ResourcesApplyConfiguration struct {
 	CPUsPerTask *int32 `json:"cpusPerTask,omitempty"`
 	// memory is for each node.
 	Memory *apiv1alpha1.Quantity `json:"memory,omitempty"`
+	// gres are generic resources of each node beside its GPUs, as Slurm's option --gres names them.
+	Gres *string `json:"gres,omitempty"`
+	// constraint are features that the nodes have to have, as Slurm's option --constraint names them.
+	Constraint *string `json:"constraint,omitempty"`
+	// reservation holds the nodes.
+	Reservation *string `json:"reservation,omitempty"`
+	// licenses are taken while the job runs, as Slurm's option --licenses names them.
+	Licenses *string `json:"licenses,omitempty"`
+	// exclusive is Node for nodes that no other job shares.
+	Exclusive *string `json:"exclusive,omitempty"`
 }
 
 // ResourcesApplyConfiguration constructs a declarative configuration of the Resources type for use with
@@ -98,5 +108,45 @@ func (b *ResourcesApplyConfiguration) WithCPUsPerTask(value int32) *ResourcesApp
 // If called multiple times, the Memory field is set to the value of the last call.
 func (b *ResourcesApplyConfiguration) WithMemory(value apiv1alpha1.Quantity) *ResourcesApplyConfiguration {
 	b.Memory = &value
+	return b
+}
+
+// WithGres sets the Gres field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Gres field is set to the value of the last call.
+func (b *ResourcesApplyConfiguration) WithGres(value string) *ResourcesApplyConfiguration {
+	b.Gres = &value
+	return b
+}
+
+// WithConstraint sets the Constraint field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Constraint field is set to the value of the last call.
+func (b *ResourcesApplyConfiguration) WithConstraint(value string) *ResourcesApplyConfiguration {
+	b.Constraint = &value
+	return b
+}
+
+// WithReservation sets the Reservation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Reservation field is set to the value of the last call.
+func (b *ResourcesApplyConfiguration) WithReservation(value string) *ResourcesApplyConfiguration {
+	b.Reservation = &value
+	return b
+}
+
+// WithLicenses sets the Licenses field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Licenses field is set to the value of the last call.
+func (b *ResourcesApplyConfiguration) WithLicenses(value string) *ResourcesApplyConfiguration {
+	b.Licenses = &value
+	return b
+}
+
+// WithExclusive sets the Exclusive field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Exclusive field is set to the value of the last call.
+func (b *ResourcesApplyConfiguration) WithExclusive(value string) *ResourcesApplyConfiguration {
+	b.Exclusive = &value
 	return b
 }

@@ -15,11 +15,16 @@ import (
 type SiteSpecApplyConfiguration struct {
 	// jobs is the door to the batch system.
 	Jobs *JobsDoorApplyConfiguration `json:"jobs,omitempty"`
+	// files is the door to the file system that the nodes share; the same as that of the jobs where it is left out.
+	Files *FilesDoorApplyConfiguration `json:"files,omitempty"`
 	// workDir is the absolute path of the folder for run directories, on a file system that every node shares.
 	// It belongs to one user, and nobody else may write to it.
 	WorkDir *string `json:"workDir,omitempty"`
 	// defaults are the resources of a component that does not say otherwise.
 	Defaults *SiteDefaultsApplyConfiguration `json:"defaults,omitempty"`
+	// interface is the network interface on which the servers of a job listen, such as ib0. Where it is left out they listen
+	// on the address that their node's own name has.
+	Interface *string `json:"interface,omitempty"`
 	// modules are loaded in this order at the start of every job.
 	Modules []string `json:"modules,omitempty"`
 	// pollInterval is the least time between two looks at the batch system; some centres ask for 120s.
@@ -40,6 +45,14 @@ func (b *SiteSpecApplyConfiguration) WithJobs(value *JobsDoorApplyConfiguration)
 	return b
 }
 
+// WithFiles sets the Files field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Files field is set to the value of the last call.
+func (b *SiteSpecApplyConfiguration) WithFiles(value *FilesDoorApplyConfiguration) *SiteSpecApplyConfiguration {
+	b.Files = value
+	return b
+}
+
 // WithWorkDir sets the WorkDir field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the WorkDir field is set to the value of the last call.
@@ -53,6 +66,14 @@ func (b *SiteSpecApplyConfiguration) WithWorkDir(value string) *SiteSpecApplyCon
 // If called multiple times, the Defaults field is set to the value of the last call.
 func (b *SiteSpecApplyConfiguration) WithDefaults(value *SiteDefaultsApplyConfiguration) *SiteSpecApplyConfiguration {
 	b.Defaults = value
+	return b
+}
+
+// WithInterface sets the Interface field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Interface field is set to the value of the last call.
+func (b *SiteSpecApplyConfiguration) WithInterface(value string) *SiteSpecApplyConfiguration {
+	b.Interface = &value
 	return b
 }
 

@@ -17,7 +17,7 @@ type SiteStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// conditions are Ready, Reachable, CredentialsValid and Synced, and while true Reconciling and Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
-	// door is the kind of door in use: local or sim.
+	// door is the kind of door in use: local, cli, ssh or sim.
 	Door *string `json:"door,omitempty"`
 	// jobs is the number of SlurmJobs that refer to this site and have not ended.
 	Jobs *int32 `json:"jobs,omitempty"`

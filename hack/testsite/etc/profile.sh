@@ -1,0 +1,2 @@
+# Read by login shells.
+export PS1='[\u@\h @SITE@ \W]\$ '
