@@ -61,8 +61,9 @@ func newHost(c carrier, sessions int, patience time.Duration) *Host {
 // Close ends the connection, and with it all calls that are under way.
 func (h *Host) Close() error { return h.carrier.Close() }
 
-// Run runs a command to its end. It implements slurmbridge.Runner. A program that is not there ends with code 127, as in
-// a shell. A command whose context ends is told to end with TERM.
+// Run runs a command to its end. It implements slurmbridge.Runner. A program that is not in the PATH of a
+// login is an error; a path at which there is none ends with code 127, as in a shell. A command whose context ends is told
+// to end with TERM.
 func (h *Host) Run(ctx context.Context, c slurmbridge.Command) (slurmbridge.Output, error) {
 	command, err := h.command(ctx, c)
 	if err != nil {
@@ -102,6 +103,9 @@ func (h *Host) finish(ctx context.Context, s *session, m mark, name string, stdi
 	case r := <-read:
 		if r.err != nil {
 			h.end(ctx, s)
+		}
+		if bytes.Equal(r.out.body, m.missing()) {
+			return slurmbridge.Output{}, h.unreachable(fmt.Errorf("%s is not in the PATH of a login there: is it a login node of the site, and does the profile set PATH?", name))
 		}
 		if r.out.whole && r.words.whole {
 			return slurmbridge.Output{Stdout: r.out.body, Stderr: r.words.body, Code: r.out.code}, nil

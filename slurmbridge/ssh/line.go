@@ -55,19 +55,39 @@ func (m mark) wrap(command string) string {
 func (m mark) begin() []byte { return []byte(string(m) + ":begin ") }
 func (m mark) end() []byte   { return []byte(string(m) + ":end ") }
 
-// words is the shell command that runs a program with nothing but these variables.
+// missing is all that a script prints whose program is not there.
+func (m mark) missing() []byte { return []byte(string(m) + ":missing") }
+
+// words is the shell command that runs a program with nothing but these variables. One that is not in their PATH is told
+// from one that ends as a shell does when it finds none.
 func words(env, argv []string) string {
 	quoted := []string{"/usr/bin/env", "-i"}
 	for _, e := range env {
 		quoted = append(quoted, slurmbridge.Quote(e))
 	}
-	if strings.Contains(argv[0], "=") { // env would take it for a variable
+	program := argv[0]
+	if strings.Contains(program, "=") { // env would take it for a variable
 		argv = append([]string{"/bin/sh", "-c", `exec "$@"`, "sh"}, argv...)
 	}
 	for _, a := range argv {
 		quoted = append(quoted, slurmbridge.Quote(a))
 	}
-	return strings.Join(quoted, " ")
+	run := strings.Join(quoted, " ")
+	if strings.Contains(program, "/") {
+		return run
+	}
+	return fmt.Sprintf("if ( PATH=%s; command -v %s ) >/dev/null 2>&1; then %s; else printf '%%s:missing' $m; fi",
+		slurmbridge.Quote(pathOf(env)), slurmbridge.Quote(program), run)
+}
+
+// pathOf is the PATH among variables: the last one counts.
+func pathOf(env []string) string {
+	for _, e := range slices.Backward(env) {
+		if path, ok := strings.CutPrefix(e, "PATH="); ok {
+			return path
+		}
+	}
+	return "/usr/bin:/bin"
 }
 
 // checkCommand refuses what no program can be given.
