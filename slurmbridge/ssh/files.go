@@ -138,7 +138,7 @@ func (s *stream) open(ctx context.Context, name, command string, request []byte)
 	go feed(session, bytes.NewReader(request))
 	words := make(chan answer, 1)
 	go func() {
-		w, _ := m.read(s.stderr, maxOutput) // for a message, as far as it comes
+		w, _ := m.read(s.stderr, maxOutput, session.begun) // for a message, as far as it comes
 		words <- w
 	}()
 	r := &reply{}

@@ -61,8 +61,9 @@ func newHost(c carrier, sessions int, patience time.Duration) *Host {
 // Close ends the connection, and with it all calls that are under way.
 func (h *Host) Close() error { return h.carrier.Close() }
 
-// Run runs a command to its end. It implements slurmbridge.Runner. A program that is not there ends with code 127, as in
-// a shell. What a cancelled command started goes on where the host's sshd passes no signal on.
+// Run runs a command to its end. It implements slurmbridge.Runner. A program that is not in the PATH of a
+// login is an error; a path at which there is none ends with code 127, as in a shell. A command whose context ends is told
+// to end with TERM.
 func (h *Host) Run(ctx context.Context, c slurmbridge.Command) (slurmbridge.Output, error) {
 	command, err := h.command(ctx, c)
 	if err != nil {
@@ -100,14 +101,48 @@ func (h *Host) finish(ctx context.Context, s *session, m mark, name string, stdi
 	go func() { read <- m.readBoth(s) }()
 	select {
 	case r := <-read:
+		if r.err != nil {
+			h.end(ctx, s)
+		}
+		if bytes.Equal(r.out.body, m.missing()) {
+			return slurmbridge.Output{}, h.unreachable(fmt.Errorf("%s is not in the PATH of a login there: is it a login node of the site, and does the profile set PATH?", name))
+		}
 		if r.out.whole && r.words.whole {
 			return slurmbridge.Output{Stdout: r.out.body, Stderr: r.words.body, Code: r.out.code}, nil
 		}
 		return slurmbridge.Output{}, h.unreachable(fmt.Errorf("%s: %w", name, r.cut(ctx, s)))
 	case <-ctx.Done(): // a connection that is stuck ends no reader
-		s.stop()
+		h.end(ctx, s)
 		return slurmbridge.Output{}, h.unreachable(fmt.Errorf("%s did not end in time: %w", name, context.Cause(ctx)))
 	}
+}
+
+// end gives a command up and ends it there. sshd counts its session as long as it runs, and neither an old sshd nor
+// OpenSSH's master passes a signal on, so another command ends it. It does not wait.
+func (h *Host) end(ctx context.Context, s *session) {
+	s.stop()
+	go func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.patience)
+		defer cancel()
+		select {
+		case <-s.known:
+		case <-s.done:
+			if !told(s.known) { // it never began
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+		m := newMark()
+		killer, err := h.carrier.start(ctx, line(m.wrap(fmt.Sprintf("kill -TERM -%[1]d || kill -TERM %[1]d", s.pid))), false)
+		if err != nil {
+			return
+		}
+		stop := context.AfterFunc(ctx, killer.stop)
+		defer stop()
+		_ = m.readBoth(killer) // a command that has ended meanwhile is as good
+		killer.close()
+	}()
 }
 
 // feed gives a command its standard input. One that ends before it has read all is its own business.
@@ -127,6 +162,10 @@ func (h *Host) start(ctx context.Context, name, command string) (*session, mark,
 	return s, m, err
 }
 
+// settling is how long a session that has ended still counts. sshd forgets it after it has read all that came with the
+// end, and a request for the next one that came at once would be refused.
+const settling = 50 * time.Millisecond
+
 // open opens a session when there is room for one.
 func (h *Host) open(ctx context.Context, name, what string, subsystem bool) (*session, error) {
 	if ctx.Err() != nil {
@@ -142,8 +181,9 @@ func (h *Host) open(ctx context.Context, name, what string, subsystem bool) (*se
 		<-h.slots
 		return nil, h.unreachable(err)
 	}
-	go func() { // the host counts a session until it has let go of it
+	go func() {
 		<-s.done
+		<-time.After(settling)
 		<-h.slots
 	}()
 	return s, nil

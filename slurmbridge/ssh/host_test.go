@@ -35,7 +35,8 @@ func TestRun(t *testing.T) {
 		"code":    {"an exit code is no error", slurmbridge.Command{Argv: shell("exit 3")}, slurmbridge.Output{Code: 3}},
 		"255":     {"nor is the one by which ssh itself fails", slurmbridge.Command{Argv: shell("exit 255")}, slurmbridge.Output{Code: 255}},
 		"signal":  {"128 and the number", slurmbridge.Command{Argv: shell("kill -TERM $$")}, slurmbridge.Output{Code: 143}},
-		"missing": {"as in a shell", slurmbridge.Command{Argv: []string{"no-such-program"}}, slurmbridge.Output{Code: 127, Stderr: []byte("/usr/bin/env: 'no-such-program': No such file or directory\n")}},
+		"missing": {"as in a shell", slurmbridge.Command{Argv: []string{"/no/such"}}, slurmbridge.Output{Code: 127, Stderr: []byte("/usr/bin/env: '/no/such': No such file or directory\n")}},
+		"127":     {"a program's own is that", slurmbridge.Command{Argv: shell("exit 127")}, slurmbridge.Output{Code: 127}},
 		"stdin":   {"byte for byte", slurmbridge.Command{Argv: []string{"cat"}, Stdin: append([]byte("\x00\xff"), big...)}, slurmbridge.Output{Stdout: append([]byte("\x00\xff"), big...)}},
 		"unread":  {"a program need not read its input", slurmbridge.Command{Argv: []string{"true"}, Stdin: bytes.Repeat(big, 8)}, slurmbridge.Output{}},
 		"argv":    {"no shell reads the words", slurmbridge.Command{Argv: []string{"printf", "%s|", "$HOME", "a  b", "", "*", "'"}}, slurmbridge.Output{Stdout: []byte("$HOME|a  b||*|'|")}},
@@ -155,7 +156,7 @@ func TestCancel(t *testing.T) {
 	because := errors.New("nobody wants to know any more")
 	cancel(because)
 	err := <-done
-	wantUnreachable(t, err, "sleep did not end in time")
+	wantUnreachable(t, err)
 	if !errors.Is(err, because) {
 		t.Errorf("%v, want one that wraps the cause", err)
 	}
@@ -176,6 +177,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"the account has no shell":             {script(t, "nologin", "echo This account is currently not available.; exit 1"), []string{"true"}, `it did not begin, and all that came is "This account is currently not available.": check that ssh runs commands there: the shell there ended with exit code 1`},
 		"the shell is killed before it begins": {script(t, "killed", "kill -KILL $$"), []string{"true"}, "the shell there was ended by signal KILL"},
 		"the command takes its shell with it":  {"/bin/sh", []string{"/bin/sh", "-c", "echo half; echo hm >&2; kill -KILL $PPID"}, `sh: its answer is cut off, after 5 bytes and the words "hm"`},
+		"the site has no Slurm":                {"/bin/sh", []string{"squeue"}, "squeue is not in the PATH of a login there: is it a login node of the site"},
 		"more than anybody reads":              {"/bin/sh", []string{"yes"}, "yes: it printed more than 64 MiB"},
 	} {
 		s := sshtest.New(t, func(s *sshtest.Server) { s.Shell = tt.shell })

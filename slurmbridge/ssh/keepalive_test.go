@@ -128,6 +128,7 @@ func TestKeepAlive(t *testing.T) {
 				if err := h.Close(); err != nil {
 					t.Error(err)
 				}
+				time.Sleep(time.Minute) // for what ends on its own
 			})
 		})
 	}

@@ -3,6 +3,7 @@ package ssh
 import (
 	"bytes"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -54,7 +55,7 @@ func FuzzArgv(f *testing.F) {
 			if err != nil {
 				t.Fatalf("%s: %v: %s", shell, err, stderr.Bytes())
 			}
-			a, err := m.read(bytes.NewReader(out), 1<<20)
+			a, err := m.read(bytes.NewReader(out), 1<<20, func(int) {})
 			want := first + "\x00" + second + "\x00last\x00" + value + "\n"
 			if diff := cmp.Diff(want, string(a.body)); err != nil || !a.whole || diff != "" {
 				t.Errorf("%s: %v, whole %v, -want +got\n%s\nstderr: %s", shell, err, a.whole, diff, stderr.Bytes())
@@ -74,13 +75,13 @@ func FuzzAnswer(f *testing.F) {
 			return
 		}
 		code &= 0xff
-		whole := bytes.Join([][]byte{noise, m.begin(), body, m.end(), []byte(strings.Repeat("0", code%2)), []byte("7\n"), after}, nil)
+		whole := bytes.Join([][]byte{noise, m.begin(), []byte("4711\n"), body, m.end(), []byte(strings.Repeat("0", code%2)), []byte("7\n"), after}, nil)
 		for _, r := range []answer{read(t, m, whole, false), read(t, m, whole, true)} {
-			if !r.whole || r.code != 7 || !bytes.Equal(r.body, body) {
+			if !r.whole || r.code != 7 || r.pid != 4711 || !bytes.Equal(r.body, body) {
 				t.Errorf("%+v from %q", r, whole)
 			}
 		}
-		for _, cut := range []int{len(noise), len(noise) + len(m.begin()), len(noise) + len(m.begin()) + len(body) + len(m.end())} {
+		for _, cut := range []int{len(noise), len(noise) + len(m.begin()), len(noise) + len(m.begin()) + len(body) + 5 + len(m.end())} {
 			if r := read(t, m, whole[:cut], false); r.whole {
 				t.Errorf("%+v from a part: %q", r, whole[:cut])
 			}
@@ -93,7 +94,7 @@ func read(t *testing.T, m mark, b []byte, byBytes bool) answer {
 	if byBytes {
 		r = iotest.OneByteReader(r)
 	}
-	a, err := m.read(r, 1<<20)
+	a, err := m.read(r, 1<<20, func(int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,10 +104,10 @@ func read(t *testing.T, m mark, b []byte, byBytes bool) answer {
 func TestAnswersThatAreTooLong(t *testing.T) {
 	m := newMark()
 	endless := bytes.Repeat([]byte("y\n"), maxNoise)
-	if a, err := m.read(bytes.NewReader(endless), 1000); err == nil || !strings.Contains(err.Error(), `the profile on the site prints more than 1 MiB, beginning with "y\n`) || a.begun {
+	if a, err := m.read(bytes.NewReader(endless), 1000, func(int) {}); err == nil || !strings.Contains(err.Error(), `the profile on the site prints more than 1 MiB, beginning with "y\n`) || a.begun {
 		t.Errorf("a profile that never ends: %v", err)
 	}
-	if a, err := m.read(bytes.NewReader(append(m.begin(), endless...)), 1<<20); err == nil || !strings.Contains(err.Error(), "more than 1 MiB") || a.whole {
+	if a, err := m.read(bytes.NewReader(slices.Concat(m.begin(), []byte("1\n"), endless)), 1<<20, func(int) {}); err == nil || !strings.Contains(err.Error(), "more than 1 MiB") || a.whole {
 		t.Errorf("a command that never ends: %v", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"assay.bench/slurmbridge"
 )
@@ -56,7 +55,7 @@ func (*master) Close() error { return nil }
 func (m *master) arguments(more ...string) []string {
 	out := []string{
 		"-F", "/dev/null", "-S", strings.ReplaceAll(m.o.ControlPath, "%", "%%"), "-o", "ControlMaster=no", "-o", "BatchMode=yes",
-		"-o", "StrictHostKeyChecking=yes", "-o", "ProxyCommand=exit 1", "-T", "-x", "-a",
+		"-o", "StrictHostKeyChecking=yes", "-o", "ProxyCommand=false", "-T", "-x", "-a",
 	}
 	return append(out, more...)
 }
@@ -107,21 +106,14 @@ func (m *master) start(_ context.Context, what string, subsystem bool) (*session
 		closeAll(ours)
 		return nil, err
 	}
-	s := &session{stdin: ours[0], stdout: ours[1], stderr: ours[2], done: make(chan struct{})}
+	s := newSession(ours[0], ours[1], ours[2])
 	go func() {
 		defer close(s.done)
 		s.why = m.explain(cmd.Wait())
 	}()
-	s.giveUp = func(stop bool) {
+	s.giveUp = func(bool) { // an ssh ends by itself with its command, and passes no signal on
 		_ = ours[0].Close()
-		if !stop { // an ssh whose command has ended ends by itself
-			wait := time.NewTimer(time.Second)
-			defer wait.Stop()
-			select {
-			case <-s.done:
-			case <-wait.C:
-			}
-		}
+		s.linger()
 		_ = cmd.Process.Kill()
 		<-s.done
 		closeAll(ours)

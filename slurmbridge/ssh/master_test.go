@@ -4,7 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,14 +30,16 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-case $options in *";ControlMaster=no;"*";BatchMode=yes;"*";StrictHostKeyChecking=yes;"*";ProxyCommand=exit 1;"*) ;; *) exit 98 ;; esac
+case $options in *";ControlMaster=no;"*";BatchMode=yes;"*";StrictHostKeyChecking=yes;"*";ProxyCommand=false;"*) ;; *) exit 98 ;; esac
 [ "$1" = u1@login ] || exit 97
 if [ ! -e "$socket" ]; then echo "Control socket connect($socket): No such file or directory" >&2; exit 255; fi
 [ -z "$what" ] || exit 0
 if [ -n "$subsystem" ]; then echo "subsystem request failed" >&2; exit 1; fi
 if [ -e "$socket.full" ]; then echo "mux_client_request_session: session request failed: Session open refused by peer" >&2; exit 255; fi
 export HOME=/ USER=u1 LOGNAME=u1 SHELL=/bin/sh
-exec /bin/sh -c "$2"
+exec 3<&0
+setsid /bin/sh -c "$2" <&3 3<&- & # what runs there does not end with the client
+wait $!
 `
 
 func openMaster(t *testing.T) (h *ssh.Host, socket string) {
@@ -73,12 +77,24 @@ func TestNoMaster(t *testing.T) {
 	must(t, os.WriteFile(socket, nil, 0o600))
 	must(t, os.Remove(socket+".full"))
 	must(t, try(t.Context(), h))
+}
+
+// What is cancelled ends there, though no signal goes through a master.
+func TestCancelThroughMaster(t *testing.T) {
+	h, _ := openMaster(t)
+	must(t, try(t.Context(), h))
+	file := filepath.Join(t.TempDir(), "pid")
 	begin := time.Now()
-	_, err = h.Run(within(t, 100*time.Millisecond), slurmbridge.Command{Argv: []string{"sleep", "600"}})
-	wantUnreachable(t, err, "sleep did not end in time")
+	_, err := h.Run(within(t, 200*time.Millisecond), slurmbridge.Command{Argv: []string{"/bin/sh", "-c", "echo $$ >" + file + "; exec sleep 600"}})
+	wantUnreachable(t, err, "sh did not end in time")
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("after %s", took)
 	}
+	eventually(t, "it has ended", func() bool {
+		b, err := os.ReadFile(file)
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+		return err == nil && pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+	})
 }
 
 func TestMasterOptionsThatAreRefused(t *testing.T) {

@@ -179,14 +179,7 @@ func (p *pool) connectHop(ctx context.Context, h *hop, through *ssh.Client) (*ss
 	return h.login(ctx, conn)
 }
 
-func (c *connection) isDead() bool {
-	select {
-	case <-c.dead:
-		return true
-	default:
-		return false
-	}
-}
+func (c *connection) isDead() bool { return told(c.dead) }
 
 // watch notes the end of the connection, however it came.
 func (c *connection) watch() {

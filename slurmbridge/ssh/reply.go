@@ -22,12 +22,12 @@ func (m mark) readBoth(s *session) *reply {
 	var outErr, wordsErr error
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		if r.out, outErr = m.read(s.stdout, maxOutput); outErr != nil {
+		if r.out, outErr = m.read(s.stdout, maxOutput, s.begun); outErr != nil {
 			s.stop()
 		}
 	})
 	reading.Go(func() {
-		if r.words, wordsErr = m.read(s.stderr, maxOutput); wordsErr != nil {
+		if r.words, wordsErr = m.read(s.stderr, maxOutput, s.begun); wordsErr != nil {
 			s.stop()
 		}
 	})

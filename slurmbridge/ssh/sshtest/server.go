@@ -165,6 +165,13 @@ func (s *Server) Drop() {
 // Connections is how many were made; Sessions the most that were open at once on all of them.
 func (s *Server) Connections() int { return s.number(&s.total) }
 
+// OpenConnections is how many there are now.
+func (s *Server) OpenConnections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
 // Sessions is the most sessions that were open at once.
 func (s *Server) Sessions() int { return s.number(&s.sessions.most) }
 
