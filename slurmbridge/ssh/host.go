@@ -58,7 +58,7 @@ func newHost(c carrier, sessions int, patience time.Duration) *Host {
 	return &Host{carrier: c, slots: make(chan struct{}, sessions), streams: make(chan struct{}, max(1, sessions/2)), patience: patience}
 }
 
-// Close ends the connection, and with it all calls that are under way.
+// Close ends a connection of ours, and with it all calls that are under way. A master's stays, and is the user's to end.
 func (h *Host) Close() error { return h.carrier.Close() }
 
 // Run runs a command to its end. It implements slurmbridge.Runner. A program that is not in the PATH of a
