@@ -36,7 +36,7 @@ func files(s *suite) {
 		s.t.Errorf("Read leaves out what is missing and nothing else: -want +got\n%s", diff)
 	}
 	if got[b] == nil {
-		s.t.Error("an empty file is there, and its content is not nil")
+		s.t.Error("the content of an empty file is nil, as that of a missing one")
 	}
 	if got, err = s.Files.Read(ctx); err != nil || len(got) != 0 {
 		s.t.Errorf("Read of nothing: %v, %v", got, err)

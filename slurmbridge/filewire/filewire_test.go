@@ -57,7 +57,7 @@ func TestReadAndWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string][]byte{a: []byte("\x00\xff\n"), b: nil}, got); diff != "" {
+	if diff := cmp.Diff(map[string][]byte{a: []byte("\x00\xff\n"), b: {}}, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	for path, want := range map[string]fs.FileMode{filepath.Dir(a): fs.ModeDir | 0o700, a: 0o600} {

@@ -153,7 +153,7 @@ func (u *unframes) next() (kind, []byte, error) {
 
 // payload grows with what comes: a damaged length does not take memory.
 func (u *unframes) payload(length int) ([]byte, error) {
-	var b []byte
+	b := make([]byte, 0, min(length, 1<<20))
 	for len(b) < length {
 		n := min(length-len(b), 1<<20)
 		b = append(b, make([]byte, n)...)

@@ -3,6 +3,7 @@ package ssh_test
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"io"
 	"net"
@@ -293,6 +294,40 @@ func TestWaysToPin(t *testing.T) {
 		}
 		if err := try(t.Context(), open(t, o)); err != nil {
 			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+// A site that certifies its hosts is pinned by its authority. Who has pinned the plain key is not bothered with it, and who
+// has pinned nothing is told the plain one.
+func TestCertifiedHost(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	authority, err := xssh.NewSignerFromKey(private)
+	must(t, err)
+	s := sshtest.New(t, func(s *sshtest.Server) { s.Authority = authority })
+	trusted := func(key xssh.PublicKey) string {
+		return "@cert-authority 127.0.0.* " + string(xssh.MarshalAuthorizedKey(key))
+	}
+	other := sshtest.New(t, nil)
+	for reason, tt := range map[string]struct{ known, want string }{
+		"the authority":     {trusted(authority.PublicKey()), ""},
+		"the plain key":     {string(s.KnownHosts()), ""},
+		"both":              {trusted(authority.PublicKey()) + string(s.KnownHosts()), ""},
+		"nothing":           {string(other.KnownHosts()), "it shows " + "ssh-ed25519 " + xssh.FingerprintSHA256(s.HostKey())},
+		"another authority": {trusted(other.HostKey()), "shows a certificate by ssh-ed25519 " + xssh.FingerprintSHA256(authority.PublicKey()) + ", which is not to be trusted"},
+	} {
+		o := ssh.Options{Target: target(s)}
+		o.KnownHosts = []byte(tt.known)
+		err := try(t.Context(), open(t, o))
+		if (err == nil) != (tt.want == "") {
+			t.Errorf("%s: %v, want %q", reason, err, tt.want)
+		}
+		if err != nil {
+			wantUnreachable(t, err, tt.want)
+			if !errors.Is(err, slurmbridge.ErrHostKey) {
+				t.Errorf("%s: %v, want ErrHostKey", reason, err)
+			}
 		}
 	}
 }

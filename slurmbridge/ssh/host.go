@@ -1,7 +1,7 @@
 // Package ssh reaches a site through a login node: one connection carries commands, files and programs.
 //
-// A Host is the login node. It has two ways there, which behave alike: Dial opens a connection of its own, with keys that
-// are pinned and credentials that it is given; Master uses one that the user has opened with OpenSSH, for sites that ask
+// A Host is the login node. It has two ways there, which behave alike: Open makes a connection of its own, with keys that
+// are pinned and credentials that it is given; OpenMaster uses one that the user has opened with OpenSSH, for sites that ask
 // for a second factor. Neither has a switch that turns the check of host keys off.
 //
 // Every command goes through the user's login shell, whichever that is, to /bin/sh, which marks where the command's own
@@ -58,7 +58,7 @@ func newHost(c carrier, sessions int, patience time.Duration) *Host {
 	return &Host{carrier: c, slots: make(chan struct{}, sessions), streams: make(chan struct{}, max(1, sessions/2)), patience: patience}
 }
 
-// Close ends the connection, and with it all calls that are under way.
+// Close ends a connection of ours, and with it all calls that are under way. A master's stays, and is the user's to end.
 func (h *Host) Close() error { return h.carrier.Close() }
 
 // Run runs a command to its end. It implements slurmbridge.Runner. A program that is not in the PATH of a

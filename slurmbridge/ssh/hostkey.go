@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -51,11 +52,22 @@ func keyscan(t Target) string {
 	return fmt.Sprintf("ssh-keyscan -p %d %s", t.Port, t.Host)
 }
 
-// algorithms are those of the pinned keys, then all others: a host that shows another key can then be told which.
+// algorithms are those of the pinned keys, then all others, and certificates last: a host that shows another key can then
+// be told which, and what a certificate holds could not be pinned.
 func (p *pins) algorithms() []string {
+	pinned := p.db.HostKeyAlgorithms(p.target.pinnedAs())
+	rank := func(algorithm string) int {
+		switch i := slices.Index(pinned, algorithm); {
+		case i >= 0:
+			return i
+		case strings.Contains(algorithm, "-cert-"):
+			return len(pinned) + 1
+		}
+		return len(pinned)
+	}
 	all := ssh.SupportedAlgorithms().HostKeys
-	pinned := slices.DeleteFunc(p.db.HostKeyAlgorithms(p.target.pinnedAs()), func(a string) bool { return !slices.Contains(all, a) })
-	return append(pinned, slices.DeleteFunc(all, func(a string) bool { return slices.Contains(pinned, a) })...)
+	slices.SortStableFunc(all, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+	return all
 }
 
 // check accepts a pinned key and no other.
@@ -80,6 +92,9 @@ func (p *pins) check(key ssh.PublicKey) error {
 	} else if ok {
 		words = fmt.Sprintf("the host key of %s is not pinned; it shows %s: if that is what the site publishes, add this line to knownHosts: %s",
 			where, shown, knownhosts.Line([]string{p.target.pinnedAs()}, key))
+	} else if c, ok := key.(*ssh.Certificate); ok {
+		words = fmt.Sprintf("%s shows a certificate by %s, which is not to be trusted (%v): if that is the site's authority, pin it by a line with @cert-authority, else pin the host's own key",
+			where, fingerprint(c.SignatureKey), err)
 	}
 	return fault{words, []error{slurmbridge.ErrUnreachable, slurmbridge.ErrHostKey}}
 }

@@ -39,7 +39,7 @@ func OpenMaster(o MasterOptions) (*Host, error) {
 		return nil, fmt.Errorf("%w: install OpenSSH's client", err)
 	}
 	o.Program = program
-	return newHost(&master{o}, cmp.Or(o.Sessions, defaultSessions), defaultPatience), nil
+	return newHost(&master{o}, max(1, cmp.Or(o.Sessions, defaultSessions)), defaultPatience), nil
 }
 
 // master starts sessions through OpenSSH's client. It implements carrier.

@@ -68,7 +68,7 @@ func (t Target) pinnedAs() string {
 
 // Open checks the options and returns the host. The first call to it connects.
 func Open(o Options) (*Host, error) {
-	o.Sessions = cmp.Or(o.Sessions, defaultSessions)
+	o.Sessions = max(1, cmp.Or(o.Sessions, defaultSessions))
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, defaultPatience)
 	o.KeepAlive = cmp.Or(o.KeepAlive, 15*time.Second)
 	if o.Dial == nil {

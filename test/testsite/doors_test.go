@@ -163,7 +163,7 @@ func (d door) edit(t *testing.T, s *site.Site) string {
 		bench = replace(bench, "  site: testsite\n", "  site: testsite\n  placement: SeparateJobs\n")
 	}
 	path := filepath.Join(s.Get("SHARE"), strings.ReplaceAll(t.Name(), "/", "-")+".yaml")
-	if err := os.WriteFile(path, []byte(site+"---\n"+bench), 0o644); err != nil { //nolint:gosec // hpc reads it
+	if err := os.WriteFile(path, []byte(site+"---\n"+bench), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -5,6 +5,7 @@ package sshtest
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -32,6 +33,8 @@ type Server struct {
 	Question                         string
 	// Silent takes every command and never does anything.
 	Silent bool
+	// Authority certifies the host key, where it is set; the plain key is shown as well.
+	Authority ssh.Signer
 	// Listener takes connections; nil takes a port of its own on the loopback interface.
 	Listener net.Listener
 
@@ -141,6 +144,20 @@ func (s *Server) ChangeHostKey() {
 	s.hostKey = key
 }
 
+// certificate is the host key, certified.
+func (s *Server) certificate() ssh.Signer {
+	c := &ssh.Certificate{Key: s.hostKey.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{s.Host}, ValidBefore: ssh.CertTimeInfinity}
+	signer := s.hostKey
+	err := c.SignCert(rand.Reader, s.Authority)
+	if err == nil {
+		signer, err = ssh.NewCertSigner(c, s.hostKey)
+	}
+	if err != nil {
+		s.tb.Error(err)
+	}
+	return signer
+}
+
 // Mute lets the server read on and answer nothing any more, as a machine that hangs.
 func (s *Server) Mute() { s.set(func() { s.mute = true }) }
 
@@ -227,7 +244,12 @@ func (s *Server) serve(conn net.Conn) {
 		}
 		return &ssh.Permissions{}, nil
 	}}
-	s.set(func() { config.AddHostKey(s.hostKey) })
+	s.set(func() {
+		config.AddHostKey(s.hostKey)
+		if s.Authority != nil {
+			config.AddHostKey(s.certificate())
+		}
+	})
 	c, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
 		return
