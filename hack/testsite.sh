@@ -19,6 +19,7 @@ usage: hack/testsite.sh COMMAND
   image SITE NAME[:TAG] FOLDER|TAR [ENTRY...]
                                   put an image into the site's registry; prints ADDRESS/NAME@DIGEST
   sif SITE FOLDER FILE            make a SIF of a folder
+  images SITE                     make the images of recipes/testsite: minio.sif and vllm.sif, in its folder SHARE
 USAGE
   exit 2
 }
@@ -129,6 +130,22 @@ sif() {
   in_site hpc apptainer --quiet build --mksquashfs-args "-comp zstd -Xcompression-level 1" "$out" "$tree" >&2
   install -m 0644 "$out" "$2"
   rm -rf "$tree" "$out"
+}
+
+# images makes the images that recipes/testsite names, of the servers that the tests drive.
+images() {
+  local tree
+  local -a programs
+  tree=$(mktemp -d "$state/tmp/images.XXXXXX")
+  mapfile -t programs < <(hack/servers.sh minio llm-d-inference-sim)
+  mkdir -p "$tree"/{minio,vllm}/bin
+  cp "${programs[0]}" "$tree/minio/bin/minio"
+  cp "${programs[1]}" "$tree/vllm/bin/llm-d-inference-sim"
+  cp hack/testsite/images/vllm/vllm "$tree/vllm/bin/vllm"
+  chmod -R a+rX "$tree"
+  sif "$tree/minio" "$state/share/minio.sif"
+  sif "$tree/vllm" "$state/share/vllm.sif"
+  rm -rf "$tree"
 }
 
 # prepare REGISTRY makes the folders and files of the loaded site.
@@ -332,6 +349,11 @@ sif)
   load "$1"
   need_ready
   sif "$2" "$3"
+  ;;
+images)
+  load "${1:?a site}"
+  need_ready
+  images
   ;;
 env) load "${1:?a site}" && print_env ;;
 *) usage ;;

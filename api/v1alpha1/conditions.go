@@ -90,6 +90,10 @@ const (
 	ReasonSiteUnreachable = "SiteUnreachable"
 	// ReasonWorkDirUnusable: the work folder is missing, not writable, or open to other users.
 	ReasonWorkDirUnusable = "WorkDirUnusable"
+	// ReasonHostKeyRefused: a host of the site has another key than the pinned one, or none is pinned.
+	ReasonHostKeyRefused = "HostKeyRefused"
+	// ReasonCredentialsRefused: the site did not take the credentials, or they cannot be read.
+	ReasonCredentialsRefused = "CredentialsRefused"
 	// ReasonNoCredentialsNeeded: the site is this host.
 	ReasonNoCredentialsNeeded = "NoCredentialsNeeded"
 )

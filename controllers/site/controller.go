@@ -24,6 +24,7 @@ import (
 // +kubebuilder:rbac:groups=assay.bench,resources=sites,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=assay.bench,resources=sites/status,verbs=patch
 // +kubebuilder:rbac:groups=assay.bench,resources=slurmjobs,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Deps are what the controller needs.

@@ -19,6 +19,7 @@ type decision = reconcile.Decision[v1alpha1.SiteStatus]
 const (
 	probeEvery  = 30 * time.Second
 	probeAgain  = 5 * time.Second
+	refusedSoon = time.Minute // a login node may shut out those who knock too often
 	firstSweep  = 15 * time.Second
 	sweepAgain  = time.Minute
 	inUseAgain  = 5 * time.Second
@@ -128,7 +129,7 @@ func refused(p *pass) bool {
 	}
 	p.untold()
 	p.cond.Stalled(v1alpha1.ReasonHostAccessRefused, fmt.Sprintf(
-		"jobs.%s runs commands on the operator's host: start the operator with --allow-host-sites, or use another door", p.seen.door))
+		"jobs.%s runs commands on the operator's host, or uses files of it: start the operator with --allow-host-sites, or name all that it needs in the Site and its Secret", p.seen.door))
 	return true
 }
 
@@ -137,7 +138,7 @@ func shut(p *pass) bool {
 	if p.seen.open {
 		return false
 	}
-	wait := p.seen.looks.probed.Add(probeAgain).Sub(p.now)
+	wait := p.seen.looks.probed.Add(retryAfter(p.seen.looks.failed)).Sub(p.now)
 	if p.seen.looks.failed == nil || wait <= 0 || !p.seen.current {
 		p.do(Open{}, Probe{})
 		wait = momentLater
@@ -171,7 +172,7 @@ func outdated(p *pass) bool {
 func unprobed(p *pass) bool {
 	every := probeEvery
 	if p.seen.looks.failed != nil {
-		every = probeAgain
+		every = retryAfter(p.seen.looks.failed)
 	}
 	wait := p.seen.looks.probed.Add(every).Sub(p.now)
 	if wait > 0 {
@@ -185,6 +186,14 @@ func unprobed(p *pass) bool {
 		return true
 	}
 	return false
+}
+
+// retryAfter is how long to wait after a failed look.
+func retryAfter(err error) time.Duration {
+	if errors.Is(err, slurmbridge.ErrCredentials) || errors.Is(err, slurmbridge.ErrHostKey) {
+		return refusedSoon
+	}
+	return probeAgain
 }
 
 // unusable says what is wrong with a site.
@@ -202,16 +211,38 @@ func unusable(p *pass) bool {
 		p.cond.Stalled(v1alpha1.ReasonWorkDirUnusable, message)
 		return true
 	}
+	if reason := refusedReason(err); reason != "" {
+		p.cond.Unknown(v1alpha1.ConditionReachable, reason, message)
+		p.cond.False(v1alpha1.ConditionCredentialsValid, reason, message)
+		p.cond.Unknown(v1alpha1.ConditionSynced, reason, message)
+		p.cond.Stalled(reason, message)
+		return true
+	}
 	p.cond.False(v1alpha1.ConditionReachable, v1alpha1.ReasonSiteUnreachable, message)
 	p.cond.Unknown(v1alpha1.ConditionSynced, v1alpha1.ReasonSiteUnreachable, message)
 	p.cond.Progressing(v1alpha1.ReasonSiteUnreachable, message)
 	return true
 }
 
+// refusedReason is the reason of what only a person can mend: the key of the host, or ours. It is "" for anything else.
+func refusedReason(err error) string {
+	switch {
+	case errors.Is(err, slurmbridge.ErrHostKey):
+		return v1alpha1.ReasonHostKeyRefused
+	case errors.Is(err, slurmbridge.ErrCredentials):
+		return v1alpha1.ReasonCredentialsRefused
+	}
+	return ""
+}
+
 // answers writes that the last look was good.
 func (p *pass) answers() {
 	p.cond.True(v1alpha1.ConditionReachable, v1alpha1.ReasonSiteAnswers, "the site answers")
 	p.cond.True(v1alpha1.ConditionSynced, v1alpha1.ReasonSiteAnswers, "the last look at the site was good")
+	if p.seen.door == "ssh" {
+		p.cond.True(v1alpha1.ConditionCredentialsValid, v1alpha1.ReasonSiteAnswers, "the site took the credentials")
+		return
+	}
 	p.cond.True(v1alpha1.ConditionCredentialsValid, v1alpha1.ReasonNoCredentialsNeeded, "the door "+p.seen.door+" needs no credentials")
 }
 

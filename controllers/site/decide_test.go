@@ -61,8 +61,15 @@ func TestDecide(t *testing.T) {
 			want: silent},
 		"did not open, later": {reason: "tried again", seen: world{door: "local", current: true, looks: looks{probed: noon.Add(-time.Minute), failed: errors.New("no such program")}},
 			want: with(silent, "Open Probe")},
-		"well":           {reason: "nothing to do", seen: open(nil), want: good},
-		"due for a look": {reason: "what was well may not be", seen: open(func(w *world) { w.looks.probed = noon.Add(-time.Minute) }), want: with(good, "Probe")},
+		"another host key": {reason: "only a person can tell whether it is right", seen: world{door: "ssh", current: true, looks: looks{probed: noon.Add(-30 * time.Second), failed: errors.Join(slurmbridge.ErrHostKey, slurmbridge.ErrUnreachable)}},
+			want: refusedBy(v1alpha1.ReasonHostKeyRefused)},
+		"credentials refused": {reason: "who knocks too often is shut out", seen: world{door: "ssh", current: true, looks: looks{probed: noon.Add(-30 * time.Second), failed: errors.Join(slurmbridge.ErrCredentials, slurmbridge.ErrUnreachable)}},
+			want: refusedBy(v1alpha1.ReasonCredentialsRefused)},
+		"refused, later": {reason: "the key may have been mended", seen: world{door: "ssh", current: true, looks: looks{probed: noon.Add(-time.Minute), failed: slurmbridge.ErrCredentials}},
+			want: with(refusedBy(v1alpha1.ReasonCredentialsRefused), "Open Probe")},
+		"refused while open": {reason: "it is tried again, but not at once", seen: open(func(w *world) { w.looks.failed = slurmbridge.ErrCredentials }), want: refusedBy(v1alpha1.ReasonCredentialsRefused)},
+		"well":               {reason: "nothing to do", seen: open(nil), want: good},
+		"due for a look":     {reason: "what was well may not be", seen: open(func(w *world) { w.looks.probed = noon.Add(-time.Minute) }), want: with(good, "Probe")},
 		"silent": {reason: "nothing is concluded", seen: open(func(w *world) { w.looks.failed = fmt.Errorf("%w: refused", slurmbridge.ErrUnreachable) }),
 			want: silent},
 		"work folder": {reason: "it answers, and a person has to mend the folder", seen: open(func(w *world) { w.looks.failed = fmt.Errorf("%w: others may write to it", slurmbridge.ErrWorkDir) }),
@@ -111,6 +118,11 @@ func TestDecide(t *testing.T) {
 			}
 		})
 	}
+}
+
+// refusedBy is what is said of a site whose keys a person has to mend.
+func refusedBy(reason string) want {
+	return want{Ready: "False " + reason, Reachable: "Unknown " + reason, Synced: "Unknown " + reason, KStatus: status.FailedStatus}
 }
 
 func condition(site *v1alpha1.Site, kind string) string {

@@ -33,7 +33,7 @@ type world struct {
 func (k *Kind) Observe(ctx context.Context, site *v1alpha1.Site) (world, error) {
 	w := world{sweepEvery: k.SweepEvery}
 	if o, ok := k.opener(site); ok {
-		w.door, w.refused = o.Name, o.Host && !k.AllowHost
+		w.door, w.refused = o.Name, o.usesHost(&site.Spec) && !k.AllowHost
 	}
 	if e, ok := k.Registry.snapshot(client.ObjectKeyFromObject(site)); ok {
 		w.open, w.looks = e.open, e.looks

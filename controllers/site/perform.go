@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/reconcile"
+	"assay.bench/slurmbridge"
 )
 
 // The effects of this controller. Each may be made again.
@@ -36,10 +38,10 @@ func (k *Kind) Perform(ctx context.Context, site *v1alpha1.Site, e reconcile.Eff
 	switch e.(type) {
 	case Open:
 		o, ok := k.opener(site)
-		if !ok || o.Host && !k.AllowHost {
+		if !ok || o.usesHost(&site.Spec) && !k.AllowHost {
 			return fmt.Errorf("site %s: no door may be opened for this spec", site.Name)
 		}
-		k.Registry.unlock(ctx, site, o)
+		k.Registry.unlock(ctx, site, o, k.secretsOf(site.Namespace))
 	case Shut:
 		k.Registry.shut(name)
 	case Probe:
@@ -52,6 +54,25 @@ func (k *Kind) Perform(ctx context.Context, site *v1alpha1.Site, e reconcile.Eff
 		return fmt.Errorf("site: no effect %T", e)
 	}
 	return nil
+}
+
+// secretsOf reads Secrets of a namespace, live: a cache of them would hold every Secret of the cluster.
+func (k *Kind) secretsOf(namespace string) Secrets {
+	return func(ctx context.Context, name, key string) ([]byte, error) {
+		var s corev1.Secret
+		err := k.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &s)
+		if apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("%w: the Secret %s does not exist in this namespace: create it", slurmbridge.ErrCredentials, name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("secret %s: %w", name, err)
+		}
+		value, ok := s.Data[key]
+		if !ok {
+			return nil, fmt.Errorf("%w: the Secret %s has no key %s: add it", slurmbridge.ErrCredentials, name, key)
+		}
+		return value, nil
+	}
 }
 
 func (k *Kind) probe(ctx context.Context, name client.ObjectKey) {

@@ -19,13 +19,23 @@ import (
 type Opener struct {
 	// Name of the kind, such as local or sim.
 	Name string
-	// Host says that it runs commands on the host of the control plane: refused unless that is allowed.
-	Host bool
+	// Host says that a spec makes it run commands on the host of the control plane, or use what lies there: refused unless
+	// that is allowed. nil is for a door that never does.
+	Host func(*v1alpha1.SiteSpec) bool
 	// Matches says whether a spec asks for this kind.
 	Matches func(*v1alpha1.SiteSpec) bool
 	// Open opens the door. It may be called again after it failed.
-	Open func(ctx context.Context, site *v1alpha1.Site) (Opened, error)
+	Open func(ctx context.Context, site *v1alpha1.Site, secrets Secrets) (Opened, error)
 }
+
+// usesHost says that the door of a spec is one to this host.
+func (o Opener) usesHost(s *v1alpha1.SiteSpec) bool { return o.Host != nil && o.Host(s) }
+
+// Secrets reads one key of a Secret in the namespace of the Site.
+type Secrets func(ctx context.Context, name, key string) ([]byte, error)
+
+// Always says that every spec of a door is one that uses the host.
+func Always(*v1alpha1.SiteSpec) bool { return true }
 
 // Opened is what an Opener made.
 type Opened struct {
@@ -80,12 +90,13 @@ type looks struct {
 // doorSpec is the part of a spec that a door depends on.
 type doorSpec struct {
 	jobs         v1alpha1.JobsDoor
+	files        v1alpha1.FilesDoor
 	workDir      string
 	pollInterval v1alpha1.Duration
 }
 
 func doorSpecOf(s *v1alpha1.SiteSpec) doorSpec {
-	return doorSpec{jobs: *s.Jobs.DeepCopy(), workDir: s.WorkDir, pollInterval: s.PollInterval}
+	return doorSpec{jobs: *s.Jobs.DeepCopy(), files: *s.Files.DeepCopy(), workDir: s.WorkDir, pollInterval: s.PollInterval}
 }
 
 // NewRegistry makes a registry for a control plane's origin. notify is called, and must not block, when a poll saw a
@@ -162,10 +173,10 @@ func (r *Registry) change(name types.NamespacedName, f func(*entry)) {
 }
 
 // unlock opens a door and starts its poll. An open door of before is shut first. An error is kept for the next look.
-func (r *Registry) unlock(ctx context.Context, site *v1alpha1.Site, o Opener) {
+func (r *Registry) unlock(ctx context.Context, site *v1alpha1.Site, o Opener, secrets Secrets) {
 	name := types.NamespacedName{Namespace: site.Namespace, Name: site.Name}
 	r.shut(name)
-	opened, err := o.Open(ctx, site)
+	opened, err := o.Open(ctx, site, secrets)
 	if err != nil {
 		r.change(name, func(e *entry) {
 			*e = entry{uid: site.UID, spec: doorSpecOf(&site.Spec), looks: looks{probed: r.now(), failed: err}}

@@ -41,12 +41,12 @@ func kind(t *testing.T, objects ...client.Object) (*Kind, *sim.Cluster, *events.
 		Client: c, Live: c, Events: recorder, Registry: registry, Now: now,
 		Origin: Origin{User: "ada", Host: "login1", PID: 42, ProcessStart: noon},
 		Openers: []Opener{
-			{Name: "local", Host: true, Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.Local != nil },
-				Open: func(context.Context, *v1alpha1.Site) (Opened, error) {
+			{Name: "local", Host: Always, Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.Local != nil },
+				Open: func(context.Context, *v1alpha1.Site, Secrets) (Opened, error) {
 					return Opened{}, errors.New("assay-node is missing: build it with make")
 				}},
 			{Name: "sim", Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.Sim != nil },
-				Open: func(context.Context, *v1alpha1.Site) (Opened, error) {
+				Open: func(context.Context, *v1alpha1.Site, Secrets) (Opened, error) {
 					site := cluster.Site(origin)
 					return Opened{Jobs: site, Files: site, Prober: site, Node: "/node", Pace: poll.Near()}, nil
 				}},

@@ -29,7 +29,7 @@ var table = []edge{
 
 	{"internal/node", []string{
 		"internal/rundir", "internal/load", "internal/workloads", "internal/workloads/*", "internal/llmsim",
-		"internal/monitor", "internal/results", "internal/series",
+		"internal/monitor", "internal/results", "internal/series", "slurmbridge/filewire",
 	}},
 	{"internal/workloads", []string{"internal/load", "internal/rundir", "internal/workloads/*"}}, // the list of workloads
 	{"internal/workloads/s3/memory", nil},                                                        // a store for tests
@@ -45,13 +45,14 @@ var table = []edge{
 	{"slurmbridge/poll", []string{"slurmbridge"}},
 	{"slurmbridge/limit", []string{"slurmbridge"}},
 	{"slurmbridge/conformance", []string{"slurmbridge"}},
-	{"slurmbridge/*", []string{"slurmbridge", "slurmbridge/wire"}},
+	{"slurmbridge/*", []string{"slurmbridge", "slurmbridge/wire", "slurmbridge/filewire"}},
 
 	// Leaves: they import nothing of this module.
 	{"api", nil},
 	{"config/crd", nil},
 	{"recipes", nil},
 	{"slurmbridge", nil},
+	{"slurmbridge/filewire", nil}, // the node serves it
 	{"internal/rundir/conformance", []string{"internal/rundir", "slurmbridge"}}, // it submits the jobs that it tests
 	{"internal/rundir", nil},
 	{"internal/load", nil},

@@ -20,16 +20,16 @@ import (
 
 // openers lists every kind of door.
 func openers(o *OS, opts managerOptions) []site.Opener {
-	return []site.Opener{localOpener(o, opts), cliOpener(o, opts), simOpener(opts.origin)}
+	return []site.Opener{localOpener(o, opts), cliOpener(o, opts), sshOpener(o, opts), simOpener(opts.origin)}
 }
 
 // localOpener runs jobs as processes of this host, with their records in the folder of the control plane's jobs.
 func localOpener(o *OS, opts managerOptions) site.Opener {
 	return site.Opener{
 		Name:    "local",
-		Host:    true,
+		Host:    site.Always,
 		Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.Local != nil },
-		Open: func(_ context.Context, s *v1alpha1.Site) (site.Opened, error) {
+		Open: func(_ context.Context, s *v1alpha1.Site, _ site.Secrets) (site.Opened, error) {
 			host, err := local.Open(local.Options{StateDir: opts.jobsDir, Origin: opts.origin})
 			if err != nil {
 				return site.Opened{}, err
@@ -54,9 +54,9 @@ func localOpener(o *OS, opts managerOptions) site.Opener {
 func cliOpener(o *OS, opts managerOptions) site.Opener {
 	return site.Opener{
 		Name:    "cli",
-		Host:    true,
+		Host:    site.Always,
 		Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.CLI != nil },
-		Open: func(ctx context.Context, s *v1alpha1.Site) (site.Opened, error) {
+		Open: func(ctx context.Context, s *v1alpha1.Site, _ site.Secrets) (site.Opened, error) {
 			slurm, err := cli.Open(ctx, cli.Options{Runner: cli.Local{Env: o.Env}, Origin: opts.origin})
 			if err != nil {
 				return site.Opened{}, err
@@ -115,7 +115,7 @@ func simOpener(origin string) site.Opener {
 	return site.Opener{
 		Name:    "sim",
 		Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.Sim != nil },
-		Open: func(_ context.Context, s *v1alpha1.Site) (site.Opened, error) {
+		Open: func(_ context.Context, s *v1alpha1.Site, _ site.Secrets) (site.Opened, error) {
 			door := all.get(s).Site(origin)
 			node := filepath.Join(s.Spec.WorkDir, "bin", "assay-node")
 			return site.Opened{Jobs: door, Files: door, Prober: door, Node: node, Pace: poll.Near()}, nil

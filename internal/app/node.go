@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"assay.bench/slurmbridge"
 	"assay.bench/slurmbridge/local"
@@ -17,7 +18,7 @@ import (
 // stageNode puts the assay-node program below a work folder on this host, under its SHA-256, so that a job goes on with
 // the program that it began with. It returns the program's path.
 func stageNode(o *OS, workDir string) (string, error) {
-	program, err := nodeProgram(o)
+	program, err := nodeProgram(o, runtime.GOARCH)
 	if err != nil {
 		return "", err
 	}

@@ -9,18 +9,17 @@ import (
 	"embed"
 	"fmt"
 	"io"
-	"runtime"
 )
 
 //go:embed nodebin/*.gz
 var nodePrograms embed.FS
 
-// nodeProgram is the assay-node that was built with this program, for this machine's architecture.
-func nodeProgram(*OS) ([]byte, error) {
-	name := "nodebin/assay-node-linux-" + runtime.GOARCH + ".gz"
+// nodeProgram is the assay-node that was built with this program, for an architecture as Go names it.
+func nodeProgram(_ *OS, arch string) ([]byte, error) {
+	name := "nodebin/assay-node-linux-" + arch + ".gz"
 	packed, err := nodePrograms.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("this program holds no assay-node for %s: %w", runtime.GOARCH, err)
+		return nil, fmt.Errorf("this program holds no assay-node for %s: %w", arch, err)
 	}
 	r, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {

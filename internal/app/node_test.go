@@ -118,7 +118,7 @@ func TestALocalSiteOwnsItsFolders(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err := opener.Open(t.Context(), s)
+		_, err := opener.Open(t.Context(), s, nil)
 		if noted != s.Spec.WorkDir {
 			t.Errorf("noted is %q, want %s", noted, s.Spec.WorkDir)
 		}

@@ -236,8 +236,18 @@ var ruleCases = []ruleCase{
 		pass: `{closedLoop: null, openLoop: {rate: "0.5"}}`, fail: `{closedLoop: null, openLoop: {rate: "0.0"}}`,
 	},
 	{
-		reason: "one door a site", message: "name exactly one of local, sim", field: ".jobs",
+		reason: "one door a site", message: "name exactly one of local, cli, ssh, sim", field: ".jobs",
 		in: spec("Site", baseSite), pass: `{jobs: {local: null, sim: {}}}`, fail: `{jobs: {sim: {}}}`,
+	},
+	{
+		reason: "one door to the files", message: "name at most one of local, ssh", field: ".files",
+		in: spec("Site", baseSite), pass: `{files: {local: {}}}`, fail: `{files: {local: {}, ssh: {host: login}}}`,
+	},
+	{
+		reason: "one place for a key", message: "name exactly one of secretKeyRef, file", field: ".jobs.ssh.privateKey",
+		in:   spec("Site", baseSite),
+		pass: `{jobs: {local: null, ssh: {host: login, privateKey: {file: ~/.ssh/id}}}}`,
+		fail: `{jobs: {local: null, ssh: {host: login, privateKey: {file: /k, secretKeyRef: {name: keys, key: id}}}}}`,
 	},
 	{
 		reason: "a typo in a target", message: "a client targets a service that is not in services", field: ".clients",

@@ -106,7 +106,7 @@ Exit codes: 0 done as planned, 1 a component failed (its exit.json says how), 2 
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(jobCommand(w), rankCommand(w, "serve", "Run one rank of a service", serveRank),
-		rankCommand(w, "load", "Run one rank of a client", loadRank), simCommand(w), versionCommand(w))
+		rankCommand(w, "load", "Run one rank of a client", loadRank), simCommand(w), filesCommand(w), versionCommand(w))
 	return root
 }
 

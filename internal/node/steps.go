@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -38,7 +40,7 @@ func (s *steps) start(c component) ([]*child, error) {
 	cmd := exec.Command(s.srun, append(stepOptions(c, s.isHet()), s.rankCommand(c)...)...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	cmd.Stdout, cmd.Stderr = s.world.Stderr, s.world.Stderr
-	cmd.Env = s.world.Environ
+	cmd.Env = slices.DeleteFunc(slices.Clone(s.world.Environ), isOption)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.name, err)
@@ -67,6 +69,23 @@ func (s *steps) signal(toSrun func(syscall.Signal)) func(syscall.Signal) {
 			}
 		})
 	}
+}
+
+// isOption says that srun would take a variable of the batch step for an option of its own: what the whole job has asked
+// for is not what a step asks for, and some versions refuse both at once.
+func isOption(variable string) bool {
+	name, _, _ := strings.Cut(variable, "=")
+	switch name {
+	case "SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NNODES", "SLURM_JOB_NUM_NODES", "SLURM_EXPORT_ENV", "SLURM_DISTRIBUTION", "SLURM_EXCLUSIVE", "SLURM_GRES",
+		"SLURM_THREADS_PER_CORE", "SLURM_HINT", "SLURM_GPUS", "SLURM_GPU_BIND", "SLURM_GPU_FREQ":
+		return true
+	}
+	for _, per := range []string{"SLURM_NTASKS_PER_", "SLURM_CPUS_PER_", "SLURM_GPUS_PER_", "SLURM_MEM_PER_", "SLURM_TRES_PER_"} {
+		if strings.HasPrefix(name, per) {
+			return true
+		}
+	}
+	return false
 }
 
 // isHet says that the job is a heterogeneous one.

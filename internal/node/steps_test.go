@@ -41,11 +41,11 @@ func TestStepOptions(t *testing.T) {
 func TestStepsStartWithSrun(t *testing.T) {
 	dir := t.TempDir()
 	srun := filepath.Join(dir, "srun")
-	text := "#!/bin/sh\nprintf '%s\\n' \"$@\" >" + dir + "/argv\ncat >" + dir + "/stdin\nexit 3\n"
+	text := "#!/bin/sh\nprintf '%s\\n' \"$@\" >" + dir + "/argv\nenv >" + dir + "/env\ncat >" + dir + "/stdin\nexit 3\n"
 	if err := os.WriteFile(srun, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	w := &World{Environ: []string{"PATH=" + dir + ":/usr/bin:/bin", "SLURM_HET_SIZE=2"}, Executable: "/work/bin/assay-node", Stderr: t.Output()}
+	w := &World{Environ: []string{"PATH=" + dir + ":/usr/bin:/bin", "SLURM_HET_SIZE=2", "SLURM_JOB_ID=17", "SLURM_GPUS_PER_NODE=2", "SLURM_NTASKS=4", "SLURM_EXPORT_ENV=NIL"}, Executable: "/work/bin/assay-node", Stderr: t.Output()}
 	j := &job{dir: "/work/1", plan: &rundir.Plan{Launcher: rundir.LaunchSrun}}
 	l, err := newLauncher(w, j, time.Minute)
 	if err != nil {
@@ -66,6 +66,10 @@ func TestStepsStartWithSrun(t *testing.T) {
 	}
 	if want := "--gres=none\n/work/bin/assay-node\nload\n--dir\n/work/1\n--component\nc\n--rank-of-step\n--lost-after\n1m0s\n"; !strings.HasSuffix(string(argv), want) || strings.Contains(string(argv), "secret") {
 		t.Errorf("argv %q, want it to end with %q and to hold no secret", argv, want)
+	}
+	env, err := os.ReadFile(filepath.Join(dir, "env"))
+	if err != nil || !strings.Contains(string(env), "SLURM_JOB_ID=17\n") || strings.Contains(string(env), "GPUS") || strings.Contains(string(env), "NTASKS") || strings.Contains(string(env), "EXPORT") {
+		t.Errorf("srun got the environment %q, %v; want the job's id and nothing that it would take for an option", env, err)
 	}
 	got := secrets{}
 	if b, err := os.ReadFile(filepath.Join(dir, "stdin")); err != nil || json.Unmarshal(b, &got) != nil || got.Credential.Token != "secret" {

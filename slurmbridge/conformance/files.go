@@ -35,6 +35,9 @@ func files(s *suite) {
 	if diff := cmp.Diff(want, asText(got)); diff != "" {
 		s.t.Errorf("Read leaves out what is missing and nothing else: -want +got\n%s", diff)
 	}
+	if got[b] == nil {
+		s.t.Error("the content of an empty file is nil, as that of a missing one")
+	}
 	if got, err = s.Files.Read(ctx); err != nil || len(got) != 0 {
 		s.t.Errorf("Read of nothing: %v, %v", got, err)
 	}

@@ -44,7 +44,7 @@ func (s *Site) Write(ctx context.Context, files map[string][]byte) error {
 		if !path.IsAbs(p) {
 			return fmt.Errorf("write %q: it is not an absolute path", p)
 		}
-		c.files[c.resolve(p)] = bytes.Clone(b)
+		c.files[c.resolve(p)] = append([]byte{}, b...) // an empty file is one too
 	}
 	for p := range files {
 		if path.Base(p) == rundir.ControlFile {

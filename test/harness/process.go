@@ -79,16 +79,16 @@ func (p *Process) stop() error {
 func (w *World) openers(p *power) []site.Opener {
 	return []site.Opener{{
 		Name:    "local",
-		Host:    true,
+		Host:    site.Always,
 		Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.Local != nil },
-		Open: func(context.Context, *v1alpha1.Site) (site.Opened, error) {
+		Open: func(context.Context, *v1alpha1.Site, site.Secrets) (site.Opened, error) {
 			w.t.Error("a door to this host was opened")
 			return site.Opened{}, fmt.Errorf("no test may open it")
 		},
 	}, {
 		Name:    "sim",
 		Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.Sim != nil },
-		Open: func(context.Context, *v1alpha1.Site) (site.Opened, error) {
+		Open: func(context.Context, *v1alpha1.Site, site.Secrets) (site.Opened, error) {
 			of := w.Cluster.Site(w.Origin)
 			d := door{Prober: of, jobs: of, files: of, power: p}
 			return site.Opened{Jobs: d, Files: d, Prober: d, Node: "/work/bin/assay-node", Pace: Pace()}, nil

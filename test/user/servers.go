@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Variables of the environment that name the programs of servers, which hack/servers.sh builds.
@@ -48,11 +49,14 @@ func FreeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// serving bounds a server, which waits for as long as other tests have the machine.
+const serving = time.Hour
+
 // Serve starts a server that the user runs beside assay, and waits until a GET of the URL answers 200. It ends with the
 // test.
 func (u *User) Serve(url, program string, args ...string) *Command {
 	u.t.Helper()
-	c := u.Start(program, args...)
+	c := u.startFor(serving, program, args...)
 	u.t.Cleanup(func() {
 		_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		if a := c.Wait(); u.t.Failed() {

@@ -145,10 +145,16 @@ func (s *stamped) Write(b []byte) (int, error) {
 // Start begins a command.
 func (u *User) Start(program string, args ...string) *Command {
 	u.t.Helper()
+	return u.startFor(Within, program, args...)
+}
+
+// startFor is Start with a limit of its own.
+func (u *User) startFor(limit time.Duration, program string, args ...string) *Command {
+	u.t.Helper()
 	if program == "assay" {
 		program = filepath.Join(os.Getenv("ASSAY_BIN"), "assay")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), Within)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	c := &Command{t: u.t, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan error, 1), cancel: cancel}
 	c.cmd.Env, c.cmd.Dir = u.env, u.home
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
