@@ -95,7 +95,7 @@ func (c *Slurm) Token() (expires time.Time, refresh error) { return c.keeper.sta
 
 // List returns the jobs of this origin, oldest first.
 func (c *Slurm) List(ctx context.Context) ([]slurmbridge.Job, error) {
-	return c.jobs(ctx, "jobs/", func(k slurmbridge.Key) bool { return k.Origin() == c.origin })
+	return c.jobs(ctx, func(k slurmbridge.Key) bool { return k.Origin() == c.origin })
 }
 
 // Find returns the jobs under the keys, oldest first.
@@ -103,13 +103,13 @@ func (c *Slurm) Find(ctx context.Context, keys ...slurmbridge.Key) ([]slurmbridg
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	return c.jobs(ctx, "jobs/", func(k slurmbridge.Key) bool { return slices.Contains(keys, k) })
+	return c.jobs(ctx, func(k slurmbridge.Key) bool { return slices.Contains(keys, k) })
 }
 
 // jobs asks slurmctld, and leaves the wanted ones, oldest first.
-func (c *Slurm) jobs(ctx context.Context, path string, want func(slurmbridge.Key) bool) ([]slurmbridge.Job, error) {
+func (c *Slurm) jobs(ctx context.Context, want func(slurmbridge.Key) bool) ([]slurmbridge.Job, error) {
 	var jobs []slurmbridge.Job
-	err := c.ask(ctx, request{path: path, limit: mostList}, func(body io.Reader) (err error) {
+	err := c.ask(ctx, request{path: "jobs/", limit: mostList}, func(body io.Reader) (err error) {
 		jobs, err = wire.ParseJobs(body)
 		return err
 	})
@@ -190,22 +190,38 @@ func (c *Slurm) check(ctx context.Context) error {
 	})
 }
 
-// Release lifts the hold of a job of this origin.
+// Release lifts the hold of a job of this origin. Of a heterogeneous job slurmrestd releases one component at a time: the
+// leader is the last, so that the job counts as held until all of it is released.
 func (c *Slurm) Release(ctx context.Context, id string) error {
-	j, found, err := c.job(ctx, id)
-	if err != nil || !found || !j.Held {
+	var parts []wire.Component
+	err := c.look(ctx, id, func(body io.Reader) (err error) {
+		parts, err = wire.ParseComponents(body)
 		return err
+	})
+	for _, p := range parts {
+		if p.Job != id || p.Key.Origin() != c.origin || !p.Held {
+			continue
+		}
+		if err := c.change(ctx, request{method: http.MethodPost, path: "job/" + p.ID, body: map[string]bool{"hold": false}}); err != nil {
+			return err
+		}
 	}
-	return c.change(ctx, request{method: http.MethodPost, path: "job/" + id, body: map[string]bool{"hold": false}})
+	return err
 }
 
 // Cancel ends a job of this origin: its programs get TERM, and after the site's KillWait what is left gets KILL.
 func (c *Slurm) Cancel(ctx context.Context, id string) error {
-	j, found, err := c.job(ctx, id)
-	if err != nil || !found || j.Over() {
+	var jobs []slurmbridge.Job
+	err := c.look(ctx, id, func(body io.Reader) (err error) {
+		jobs, err = wire.ParseJobs(body)
 		return err
+	})
+	for _, j := range jobs {
+		if j.ID == id && j.Key.Origin() == c.origin && !j.Over() {
+			return c.change(ctx, request{method: http.MethodDelete, path: "job/" + id})
+		}
 	}
-	return c.change(ctx, request{method: http.MethodDelete, path: "job/" + id})
+	return err
 }
 
 // change changes a job. That there was nothing to change is no error.
@@ -221,21 +237,17 @@ func (c *Slurm) change(ctx context.Context, r request) error {
 	return err
 }
 
-// job is the job of an id, if it is of this origin: ids are given out again, so it is looked at before each change.
-func (c *Slurm) job(ctx context.Context, id string) (slurmbridge.Job, bool, error) {
+// look asks for the job of an id: ids are given out again, so it is looked at before each change. Where nobody knows the
+// id, read is not called.
+func (c *Slurm) look(ctx context.Context, id string, read func(body io.Reader) error) error {
 	if id == "" || strings.Trim(id, "0123456789") != "" {
-		return slurmbridge.Job{}, false, nil
+		return nil
 	}
-	jobs, err := c.jobs(ctx, "job/"+id, func(k slurmbridge.Key) bool { return k.Origin() == c.origin })
+	err := c.ask(ctx, request{path: "job/" + id, limit: mostAnswer}, read)
 	if f, ok := errors.AsType[*failure](err); ok && slices.ContainsFunc(f.faults, wire.RESTError.IsUnknownJob) {
-		return slurmbridge.Job{}, false, nil
+		return nil
 	}
-	for _, j := range jobs {
-		if j.ID == id {
-			return j, true, nil
-		}
-	}
-	return slurmbridge.Job{}, false, err
+	return err
 }
 
 // Estimate asks when a waiting job is expected to start.

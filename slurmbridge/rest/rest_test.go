@@ -288,6 +288,33 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+// Of a heterogeneous job every component is released, the leader last.
+func TestReleaseHeterogeneous(t *testing.T) {
+	part := func(id int, more string) string {
+		return job(id, keyOf(1), "PENDING", more+`, "het_job_id": {"set": true, "number": 17}`)
+	}
+	s := newServer(t, map[string]answer{
+		"GET /slurm/job/17": list(part(17, held), part(18, held), part(19, "")), "POST /slurm/job/17": list(),
+		"GET /slurm/job/18":  list(part(18, held)),
+		"POST /slurm/job/18": refusal(502, 1800, "Unable to contact slurm controller"),
+	})
+	c := open(t, s)
+	if err := c.Release(t.Context(), "17"); !errors.Is(err, slurmbridge.ErrUnreachable) {
+		t.Errorf("%v, want ErrUnreachable", err)
+	}
+	s.put("POST /slurm/job/18", list())
+	if err := c.Release(t.Context(), "17"); err != nil {
+		t.Error(err)
+	}
+	want := []string{"GET /slurm/v0.0.42/job/17", "POST /slurm/v0.0.42/job/18", "GET /slurm/v0.0.42/job/17", "POST /slurm/v0.0.42/job/18", "POST /slurm/v0.0.42/job/17"}
+	if diff := cmp.Diff(want, s.took()); diff != "" {
+		t.Error(diff)
+	}
+	if err := c.Release(t.Context(), "18"); err != nil || len(s.took()) != 1 {
+		t.Errorf("a component is no job of its own: %v", err)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	for reason, c := range map[string]struct {
 		job, gone answer

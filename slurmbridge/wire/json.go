@@ -2,10 +2,12 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,6 +77,45 @@ func parseJobs(r io.Reader, read func(raw []byte) (restJob, error)) ([]slurmbrid
 		return nil, fmt.Errorf("slurmrestd: %w", err)
 	}
 	return g.merged(), nil
+}
+
+// Component is one of the jobs that make up a heterogeneous job; a plain job has one, itself.
+type Component struct {
+	// ID is the component's own; Job is that of the whole.
+	ID, Job string
+	Key     slurmbridge.Key
+	// Held says that it waits for a release of its own.
+	Held bool
+}
+
+// ParseComponents reads the jobs of an answer one by one. The leader of a heterogeneous job comes after its components.
+func ParseComponents(r io.Reader) ([]Component, error) {
+	var out []Component
+	_, err := parseJobs(r, func(raw []byte) (restJob, error) {
+		var j restJob
+		if err := json.Unmarshal(raw, &j); err != nil {
+			return j, err
+		}
+		whole, _, err := j.settle()
+		if err != nil {
+			return j, err
+		}
+		settle(&whole, j.Priority.known && j.Priority.value == 0, j.State...)
+		out = append(out, Component{ID: j.ID.text(), Job: whole.ID, Key: whole.Key, Held: whole.Held})
+		return j, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(out, func(a, b Component) int { return cmp.Compare(a.leads(), b.leads()) })
+	return out, nil
+}
+
+func (c Component) leads() int {
+	if c.ID == c.Job {
+		return 1
+	}
+	return 0
 }
 
 // ParseExpectedStart reads when the batch system expects the job of an answer to start; the zero time for a job that does

@@ -187,6 +187,31 @@ func TestRESTAnswers(t *testing.T) {
 	}
 }
 
+func TestParseComponents(t *testing.T) {
+	text := answered(now42("het_job_id", num(17)), now42("job_id", "18", "het_job_id", num(17), "het_job_offset", num(1)),
+		now42("job_id", "19", "het_job_id", num(17), "het_job_offset", num(2), "priority", num(5), "state_reason", `"Priority"`), now42("job_id", "20"))
+	got, err := ParseComponents(strings.NewReader(text))
+	want := []Component{{"18", "17", name1, true}, {"19", "17", name1, false}, {"17", "17", name1, true}, {"20", "20", name1, true}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if got, err := ParseComponents(strings.NewReader(text[:len(text)-1])); err == nil || got != nil {
+		t.Errorf("a cut answer: %v, %v", got, err)
+	}
+}
+
+func FuzzParseComponents(f *testing.F) {
+	f.Add([]byte(answered(now42(), now42("job_id", "18", "het_job_id", num(17)))))
+	f.Fuzz(func(t *testing.T, out []byte) {
+		parts, err := ParseComponents(strings.NewReader(string(out)))
+		for _, p := range parts {
+			if err != nil || p.ID == "" || p.Job == "" {
+				t.Fatalf("%+v, %v", p, err)
+			}
+		}
+	})
+}
+
 func TestParseExpectedStart(t *testing.T) {
 	for text, want := range map[string]int64{
 		answered(now42("start_time", num(1800000000))): 1800000000,

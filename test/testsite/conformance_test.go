@@ -126,6 +126,16 @@ func harness(t *testing.T, where place, runner *faulty, files slurmbridge.Files,
 			cli.Prober
 		}{slurm, cli.Prober{Slurm: slurm, Files: prober}}
 	}
+	return siteHarness(t, where, open, runner, files, conformance.Faults{
+		LoseReply: runner.loseReply, Noise: runner.setNoise, Truncate: runner.truncate, Outage: runner.setOutage,
+	})
+}
+
+// siteHarness is what all transports share. The runner does what none of them is asked to do.
+func siteHarness(t *testing.T, where place, open func(t *testing.T, origin string) slurmbridge.Jobs, runner slurmbridge.Runner,
+	files slurmbridge.Files, faults conformance.Faults) conformance.Harness {
+	t.Helper()
+	faults.Requeue = func(id string) { requeue(t, runner, id) }
 	origin := random(t)
 	work := filepath.Join(where.work, "conformance", origin)
 	return conformance.Harness{
@@ -136,10 +146,7 @@ func harness(t *testing.T, where place, runner *faulty, files slurmbridge.Files,
 		Other:   open,
 		// slurmctld looks at limits every 30 s, and a limit is at least a minute.
 		ShortLimit: time.Minute, Patience: 3 * time.Minute, Many: 20,
-		Faults: conformance.Faults{
-			LoseReply: runner.loseReply, Noise: runner.setNoise, Truncate: runner.truncate, Outage: runner.setOutage,
-			Requeue: func(id string) { requeue(t, runner, id) },
-		},
+		Faults: faults,
 	}
 }
 
@@ -153,7 +160,7 @@ func random(t *testing.T) string {
 }
 
 // endAll leaves no job behind.
-func endAll(t *testing.T, slurm *cli.Slurm) {
+func endAll(t *testing.T, slurm slurmbridge.Jobs) {
 	ctx := context.Background() // the test's own is over
 	jobs, err := slurm.List(ctx)
 	for _, j := range jobs {

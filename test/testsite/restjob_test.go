@@ -1,0 +1,275 @@
+//go:build e2e
+
+package testsite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"assay.bench/slurmbridge"
+	"assay.bench/slurmbridge/cli"
+	"assay.bench/slurmbridge/local"
+	"assay.bench/slurmbridge/rest"
+	"assay.bench/test/site"
+	"assay.bench/test/user"
+)
+
+// A job that goes in by slurmrestd is the one that sbatch makes of the same script, in all that scontrol shows of it.
+func TestRESTSubmitsWhatSbatchDoes(t *testing.T) {
+	if !isInside() {
+		slot(t)
+		runInside(t, site.Up(t, site.Slurm2411), "WORK", "ACCOUNT", "REST_URL")
+		return
+	}
+	gpus := slurmbridge.Part{Partition: "gpu", Account: of(t, "ACCOUNT"), QOS: "default", Nodes: 1, GPUsPerNode: 2, CPUsPerTask: 4, MemoryMiB: 128}
+	cpus := slurmbridge.Part{Partition: "cpu", Account: of(t, "ACCOUNT"), QOS: "default", Nodes: 2, TasksPerNode: 3, CPUsPerTask: 2, MemoryMiB: 100}
+	change := func(p slurmbridge.Part, change func(*slurmbridge.Part)) []slurmbridge.Part {
+		change(&p)
+		return []slurmbridge.Part{p}
+	}
+	for reason, parts := range map[string][]slurmbridge.Part{
+		"little":             {{Partition: "cpu", Account: of(t, "ACCOUNT"), QOS: "default"}},
+		"nodes only":         {{Partition: "cpu", Account: of(t, "ACCOUNT"), QOS: "default", Nodes: 3}},
+		"tasks":              {cpus},
+		"tasks without CPUs": change(cpus, func(p *slurmbridge.Part) { p.CPUsPerTask = 0 }),
+		"GPUs":               {gpus},
+		"gres":               change(gpus, func(p *slurmbridge.Part) { p.GPUsPerNode, p.Gres = 0, "gpu:a100:1" }),
+		"exclusive":          change(cpus, func(p *slurmbridge.Part) { p.Exclusive = true }),
+		"constraint":         change(cpus, func(p *slurmbridge.Part) { p.Constraint = "a100&gpu" }),
+		"heterogeneous":      {gpus, cpus},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			script := slurmbridge.Script{
+				Comment: "one job, two ways", TimeLimit: 90 * time.Second, Notice: 60 * time.Second, Parts: parts,
+				Directory: filepath.Join(of(t, "WORK"), "same", random(t), "1"), Node: "/bin/true",
+			}
+			if err := os.MkdirAll(script.Directory, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			runner := cli.Local{Env: os.Getenv}
+			origin := random(t)
+			sbatch, err := cli.Open(t.Context(), cli.Options{Runner: runner, Origin: origin})
+			if err != nil {
+				t.Fatal(err)
+			}
+			key := slurmbridge.NewKey(origin, random(t), 1)
+			want := shown(t, runner, sbatch, key, script)
+			got := shown(t, runner, openREST(t, of(t, "REST_URL"), runner, origin, &faultyHTTP{}), key, script)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-sbatch +slurmrestd\n%s", diff)
+			}
+		})
+	}
+}
+
+// own are the fields in which two equal jobs differ, and two that tell what the client said: sbatch of this version repeats
+// the CPUs of a task among the resources, and slurmrestd says 0 for what it was not told.
+var own = regexp.MustCompile(`^(JobId|HetJobId|HetJobIdSet|SubmitTime|EligibleTime|AccrueTime|LastSchedEval|Priority|AllocNode:Sid|TresPerTask|OOMKillStep)=`)
+
+// shown submits a job, and is what scontrol shows of it then, a field each.
+func shown(t *testing.T, runner slurmbridge.Runner, jobs slurmbridge.Jobs, key slurmbridge.Key, script slurmbridge.Script) []string {
+	t.Helper()
+	if err := jobs.Submit(t.Context(), key, script); err != nil {
+		t.Fatal(err)
+	}
+	var id string
+	found, err := jobs.Find(t.Context(), key)
+	for _, j := range found {
+		if !j.Over() {
+			id = j.ID
+		}
+	}
+	if err != nil || id == "" {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	out, err := runner.Run(t.Context(), slurmbridge.Command{Argv: []string{"scontrol", "show", "job", id}})
+	if err := errors.Join(err, jobs.Cancel(context.WithoutCancel(t.Context()), id)); err != nil || out.Code != 0 {
+		t.Fatalf("%v, %s", err, out.Stderr)
+	}
+	var fields []string
+	for word := range strings.FieldsSeq(string(out.Stdout)) {
+		if !own.MatchString(word) {
+			fields = append(fields, word)
+		}
+	}
+	return fields
+}
+
+// Every version that the site has carries a job from its submit into accounting, a plain one and a heterogeneous one.
+func TestRESTVersions(t *testing.T) {
+	if !isInside() {
+		slot(t)
+		runInside(t, site.Up(t, site.Slurm2411), "WORK", "ACCOUNT", "REST_URL")
+		return
+	}
+	part := slurmbridge.Part{Partition: "cpu", Account: of(t, "ACCOUNT"), QOS: "default", Nodes: 1, CPUsPerTask: 1, MemoryMiB: 64}
+	for _, version := range []string{"v0.0.40", "v0.0.41", "v0.0.42"} {
+		for kind, parts := range map[string][]slurmbridge.Part{"plain": {part}, "heterogeneous": {part, part}} {
+			t.Run(version+" "+kind, func(t *testing.T) {
+				t.Parallel()
+				oneLife(t, version, parts)
+			})
+		}
+	}
+}
+
+// oneLife is that of a job which tells what it found.
+func oneLife(t *testing.T, version string, parts []slurmbridge.Part) {
+	began := time.Now()
+	runner, origin := cli.Local{Env: os.Getenv}, random(t)
+	jobs := openREST(t, of(t, "REST_URL"), runner, origin, &faultyHTTP{newest: version})
+	if f := jobs.Facts(); f.API != version || f.Version != "24.11.5" || f.Cluster != "meluxina" && version != "v0.0.40" {
+		t.Errorf("%+v, want %s", f, version)
+	}
+	dir := filepath.Join(of(t, "WORK"), "life", origin, "1")
+	node := filepath.Join(dir, "assay-node")
+	program := "#!/bin/bash\numask\necho $PWD $SLURM_JOB_NUM_NODES $SLURM_HET_SIZE\nsrun --export=ALL --mpi=none --mem=0 hostname\nexit 3\n"
+	if err := (local.Files{}).Write(t.Context(), map[string][]byte{node: []byte(program)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(node, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	key := slurmbridge.NewKey(origin, origin, 1)
+	if err := jobs.Submit(t.Context(), key, slurmbridge.Script{Comment: "a life", Directory: dir, Node: node, Parts: parts, TimeLimit: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	look := func() slurmbridge.Job {
+		found, err := jobs.Find(t.Context(), key)
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%+v, %v; want one job", found, err)
+		}
+		return found[0]
+	}
+	held := look()
+	if !held.Held || held.Phase != slurmbridge.Pending {
+		t.Errorf("after the submit: %+v, want it held", held)
+	}
+	if err := jobs.Release(t.Context(), held.ID); err != nil {
+		t.Fatal(err)
+	}
+	user.Until(t, "the job ends", func() bool { return look().Over() })
+	ended := look()
+	if ended.ExitCode != 3 || ended.Identity() != held.Identity() || strings.Count(ended.Nodes, "mel") != len(parts) {
+		t.Errorf("ended: %+v, want exit code 3 on %d nodes", ended, len(parts))
+	}
+	log := filepath.Join(dir, "job.log")
+	text, err := os.ReadFile(log)
+	size := ""
+	if len(parts) > 1 {
+		size = " 2"
+	}
+	want := "0077\n" + dir + " 1" + size + "\nmel"
+	if err != nil || !strings.HasPrefix(string(text), want) {
+		t.Errorf("the job told %q, %v; want %q", text, err, want)
+	}
+	if info, err := os.Stat(log); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the mode of its log: %v, %v", info.Mode(), err)
+	}
+	var past []slurmbridge.Job
+	user.Until(t, "accounting knows the end", func() bool {
+		past, err = jobs.Past(t.Context(), began.Add(-time.Minute), key)
+		return err == nil && len(past) == 1 && past[0].Over()
+	})
+	ended.Message = "" // accounting does not keep it
+	if diff := cmp.Diff(ended, past[0]); diff != "" {
+		t.Errorf("-slurmctld +accounting\n%s", diff)
+	}
+}
+
+// A token that has expired is told from a site that is down, and a new one from refresh cures it.
+func TestRESTTokens(t *testing.T) {
+	if !isInside() {
+		slot(t)
+		runInside(t, site.Up(t, site.Slurm2411), "WORK", "ACCOUNT", "REST_URL")
+		return
+	}
+	runner, origin := cli.Local{Env: os.Getenv}, random(t)
+	given, err := token(t.Context(), runner, "600")
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := rest.Open(t.Context(), rest.Options{URL: of(t, "REST_URL"), Origin: origin, Credentials: func(context.Context) (rest.Credentials, error) {
+		return rest.Credentials{User: "hpc", Token: given}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jobs.List(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if expires, err := jobs.Token(); err != nil || time.Until(expires) < 9*time.Minute || time.Until(expires) > 11*time.Minute {
+		t.Errorf("the token expires %v, %v; want in ten minutes", expires, err)
+	}
+	short, err := token(t.Context(), runner, "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	user.Until(t, "the short token is over", func() bool {
+		given = short
+		_, err := jobs.List(t.Context())
+		return errors.Is(err, slurmbridge.ErrCredentials)
+	})
+	key := slurmbridge.NewKey(origin, origin, 1)
+	for what, old := range map[string]string{"expired": short, "garbled": given[:len(given)-4] + "xxxx", "no token": "nonsense"} {
+		given = old
+		_, list := jobs.List(t.Context())
+		_, past := jobs.Past(t.Context(), time.Now(), key)
+		script := slurmbridge.Script{Directory: of(t, "WORK") + "/1", Node: "/bin/true", Parts: []slurmbridge.Part{{Partition: "cpu"}}}
+		for verb, err := range map[string]error{
+			"List": list, "Past": past, "Submit": jobs.Submit(t.Context(), key, script), "Release": jobs.Release(t.Context(), "1"), "Cancel": jobs.Cancel(t.Context(), "1"),
+			"Probe": rest.Prober{Slurm: jobs, Files: local.Files{}}.Probe(t.Context(), of(t, "WORK")),
+		} {
+			if !errors.Is(err, slurmbridge.ErrCredentials) || !errors.Is(err, slurmbridge.ErrUnreachable) || errors.Is(err, slurmbridge.ErrRefused) {
+				t.Errorf("%s with a token that is %s: %v, want ErrCredentials", verb, what, err)
+			}
+		}
+	}
+	renewed := openREST(t, of(t, "REST_URL"), runner, origin, &faultyHTTP{})
+	if _, err := renewed.List(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// What Slurm refuses for good is ErrRefused, with its words.
+func TestRESTRefusals(t *testing.T) {
+	if !isInside() {
+		slot(t)
+		runInside(t, site.Up(t, site.Slurm2411), "WORK", "ACCOUNT", "REST_URL")
+		return
+	}
+	runner, origin := cli.Local{Env: os.Getenv}, random(t)
+	jobs := openREST(t, of(t, "REST_URL"), runner, origin, &faultyHTTP{})
+	good := slurmbridge.Part{Partition: "cpu", Account: of(t, "ACCOUNT"), QOS: "default"}
+	for words, change := range map[string]func(*slurmbridge.Part){
+		"Invalid qos specification":                                  func(p *slurmbridge.Part) { p.QOS = "best" },
+		"Invalid account or account/partition combination specified": func(p *slurmbridge.Part) { p.Account = "p300000" },
+		"Invalid partition name specified":                           func(p *slurmbridge.Part) { p.Partition = "quantum" },
+		"No partition specified or system default partition":         func(p *slurmbridge.Part) { p.Partition = "" },
+		"Invalid generic resource (gres) specification":              func(p *slurmbridge.Part) { p.Gres = "abacus:1" },
+		"Invalid feature specification":                              func(p *slurmbridge.Part) { p.Constraint = "antigravity" },
+		"Requested reservation is invalid":                           func(p *slurmbridge.Part) { p.Reservation = "mine" },
+		"Invalid license specification":                              func(p *slurmbridge.Part) { p.Licenses = "to:kill" },
+	} {
+		part := good
+		change(&part)
+		key := slurmbridge.NewKey(origin, random(t), 1)
+		err := jobs.Submit(t.Context(), key, slurmbridge.Script{Directory: of(t, "WORK") + "/1", Node: "/bin/true", Parts: []slurmbridge.Part{part}})
+		if !errors.Is(err, slurmbridge.ErrRefused) || !strings.Contains(fmt.Sprint(err), words) {
+			t.Errorf("%v, want %s", err, words)
+		}
+	}
+	if found, err := jobs.List(t.Context()); err != nil || len(found) > 0 {
+		t.Errorf("%+v, %v; want no job", found, err)
+	}
+}
