@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -145,20 +144,12 @@ func (c *Slurm) Past(ctx context.Context, since time.Time, keys ...slurmbridge.K
 }
 
 func (c *Slurm) past(ctx context.Context, since time.Time, keys []slurmbridge.Key) ([]slurmbridge.Job, error) {
-	names := make([]string, len(keys))
-	for i, k := range keys {
-		names[i] = string(k)
-	}
-	query := url.Values{
-		"job_name": {strings.Join(names, ",")},
-		// This form has no time zone; of any other the server takes its own.
-		"start_time": {"uts" + strconv.FormatInt(max(since.Unix(), 1e6), 10)},
-		// Times as they were, even where they lie before the start of the search.
-		"disable_truncate_usage_time": {"true"},
-		"skip_steps":                  {"true"},
+	version, err := c.version(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var jobs []slurmbridge.Job
-	err := c.ask(ctx, request{database: true, path: "jobs/?" + query.Encode(), limit: mostList}, func(body io.Reader) (err error) {
+	err = c.ask(ctx, request{database: true, path: "jobs/?" + pastQuery(version, since, keys).Encode(), limit: mostList}, func(body io.Reader) (err error) {
 		jobs, err = wire.ParsePastJobs(body)
 		return err
 	})

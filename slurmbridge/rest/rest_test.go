@@ -354,9 +354,12 @@ func TestPast(t *testing.T) {
 	if err != nil || len(jobs) != 1 || jobs[0].Phase != slurmbridge.Succeeded || jobs[0].ID != "17" {
 		t.Errorf("%+v, %v; want job 17", jobs, err)
 	}
-	want := []string{"GET /slurmdb/v0.0.42/jobs/?disable_truncate_usage_time=true&job_name=" + string(keyOf(1)) + "%2C" + string(keyOf(2)) + "&skip_steps=true&start_time=uts1699999999"}
+	want := []string{"GET /slurmdb/v0.0.42/jobs/?disable_truncate_usage_time=true&job_name=" + string(keyOf(1)) + "%2C" + string(keyOf(2)) + "&skip_steps=true&submit_time=uts1699999999"}
 	if diff := cmp.Diff(want, s.took()); diff != "" {
 		t.Error(diff)
+	}
+	if q := pastQuery("v0.0.39", time.Unix(1699999999, 0), []slurmbridge.Key{keyOf(1)}); len(q) != 3 || q.Has("disable_truncate_usage_time") {
+		t.Errorf("%v: v0.0.39 refuses what it does not know", q)
 	}
 	many := make([]slurmbridge.Key, 2*keysPerRequest+1)
 	for i := range many {

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"assay.bench/slurmbridge"
 	"assay.bench/slurmbridge/wire"
@@ -16,6 +19,25 @@ import (
 // versions of the API that we speak, the newest first. A server has three to five in a row.
 func versions() []string {
 	return []string{"v0.0.45", "v0.0.44", "v0.0.43", "v0.0.42", "v0.0.41", "v0.0.40", "v0.0.39"}
+}
+
+// pastQuery asks for past jobs. This is the one request in which the versions differ.
+func pastQuery(version string, since time.Time, keys []slurmbridge.Key) url.Values {
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = string(k)
+	}
+	query := url.Values{
+		"job_name": {strings.Join(names, ",")},
+		// The submit, and not the time in which a job ran: one that was held to its end never ran. This form of a time has
+		// no zone; of any other the server takes its own.
+		"submit_time": {"uts" + strconv.FormatInt(max(since.Unix(), 1e6), 10)},
+		"skip_steps":  {"true"},
+	}
+	if version != "v0.0.39" { // it does so unasked, and refuses what it does not know
+		query.Set("disable_truncate_usage_time", "true")
+	}
+	return query
 }
 
 // Facts are what a cluster is.

@@ -163,19 +163,14 @@ func oneLife(t *testing.T, version string, parts []slurmbridge.Part) {
 	if ended.ExitCode != 3 || ended.Identity() != held.Identity() || strings.Count(ended.Nodes, "mel") != len(parts) {
 		t.Errorf("ended: %+v, want exit code 3 on %d nodes", ended, len(parts))
 	}
-	log := filepath.Join(dir, "job.log")
-	text, err := os.ReadFile(log)
-	size := ""
-	if len(parts) > 1 {
-		size = " 2"
+	other, err := cli.Open(t.Context(), cli.Options{Runner: runner, Origin: origin})
+	if err != nil {
+		t.Fatal(err)
 	}
-	want := "0077\n" + dir + " 1" + size + "\nmel"
-	if err != nil || !strings.HasPrefix(string(text), want) {
-		t.Errorf("the job told %q, %v; want %q", text, err, want)
+	if jobs, err := other.Find(t.Context(), key); err != nil || len(jobs) != 1 || jobs[0] != ended {
+		t.Errorf("squeue knows %+v, %v; slurmrestd %+v", jobs, err, ended)
 	}
-	if info, err := os.Stat(log); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the mode of its log: %v, %v", info.Mode(), err)
-	}
+	checkLog(t, dir, len(parts))
 	var past []slurmbridge.Job
 	user.Until(t, "accounting knows the end", func() bool {
 		past, err = jobs.Past(t.Context(), began.Add(-time.Minute), key)
@@ -184,6 +179,23 @@ func oneLife(t *testing.T, version string, parts []slurmbridge.Part) {
 	ended.Message = "" // accounting does not keep it
 	if diff := cmp.Diff(ended, past[0]); diff != "" {
 		t.Errorf("-slurmctld +accounting\n%s", diff)
+	}
+}
+
+// checkLog looks at what the job told in its log.
+func checkLog(t *testing.T, dir string, parts int) {
+	t.Helper()
+	size := ""
+	if parts > 1 {
+		size = " 2"
+	}
+	log := filepath.Join(dir, "job.log")
+	want := "0077\n" + dir + " 1" + size + "\nmel"
+	if text, err := os.ReadFile(log); err != nil || !strings.HasPrefix(string(text), want) {
+		t.Errorf("the job told %q, %v; want %q", text, err, want)
+	}
+	if info, err := os.Stat(log); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("its log: %v, %v; want mode 0600", info, err)
 	}
 }
 
