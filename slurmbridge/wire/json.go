@@ -158,10 +158,10 @@ func readObject(dec *json.Decoder, want string, read func(*json.Decoder) error) 
 			return nil, err
 		}
 		found = found || name == want
-		switch name {
-		case "errors":
+		switch {
+		case name == "errors":
 			faults, err = readFaults(dec)
-		case want:
+		case name == want && read != nil:
 			err = read(dec)
 		default:
 			err = dec.Decode(new(json.RawMessage))

@@ -140,6 +140,7 @@ func TestParseToken(t *testing.T) {
 
 func FuzzParseFaults(f *testing.F) {
 	f.Add([]byte(fault(2066, "Invalid qos specification", "Batch job submission failed")))
+	f.Add([]byte(`{"": 0}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, fault := range ParseFaults(body) {
 			if fault.Words == "" || strings.ContainsAny(fault.Words, "\n\r") {
