@@ -109,7 +109,7 @@ func (c *Slurm) Find(ctx context.Context, keys ...slurmbridge.Key) ([]slurmbridg
 func (c *Slurm) jobs(ctx context.Context, want func(slurmbridge.Key) bool) ([]slurmbridge.Job, error) {
 	var jobs []slurmbridge.Job
 	err := c.ask(ctx, request{path: "jobs/", limit: mostList}, func(body io.Reader) (err error) {
-		jobs, err = wire.ParseJobs(body)
+		jobs, err = wire.ParseJobs(body, c.keeper.user())
 		return err
 	})
 	if err != nil {
@@ -150,7 +150,7 @@ func (c *Slurm) past(ctx context.Context, since time.Time, keys []slurmbridge.Ke
 	}
 	var jobs []slurmbridge.Job
 	err = c.ask(ctx, request{database: true, path: "jobs/?" + pastQuery(version, since, keys).Encode(), limit: mostList}, func(body io.Reader) (err error) {
-		jobs, err = wire.ParsePastJobs(body)
+		jobs, err = wire.ParsePastJobs(body, c.keeper.user())
 		return err
 	})
 	return jobs, c.explain(ctx, err)
@@ -186,7 +186,7 @@ func (c *Slurm) check(ctx context.Context) error {
 func (c *Slurm) Release(ctx context.Context, id string) error {
 	var parts []wire.Component
 	err := c.look(ctx, id, func(body io.Reader) (err error) {
-		parts, err = wire.ParseComponents(body)
+		parts, err = wire.ParseComponents(body, c.keeper.user())
 		return err
 	})
 	for _, p := range parts {
@@ -204,7 +204,7 @@ func (c *Slurm) Release(ctx context.Context, id string) error {
 func (c *Slurm) Cancel(ctx context.Context, id string) error {
 	var jobs []slurmbridge.Job
 	err := c.look(ctx, id, func(body io.Reader) (err error) {
-		jobs, err = wire.ParseJobs(body)
+		jobs, err = wire.ParseJobs(body, c.keeper.user())
 		return err
 	})
 	for _, j := range jobs {

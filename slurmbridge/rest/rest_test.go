@@ -132,6 +132,7 @@ func refusal(status, number int, words string) answer {
 func TestListAndFind(t *testing.T) {
 	s := newServer(t, map[string]answer{"GET /slurm/jobs/": list(
 		job(19, keyOf(1), "RUNNING", ""), job(17, keyOf(2), "PENDING", held), job(18, "assay-feedc0de-0123456789abcdef-1", "RUNNING", ""), job(20, "somebody's", "RUNNING", ""),
+		job(21, keyOf(1), "RUNNING", `, "user_name": "mallory"`),
 	)})
 	c := open(t, s)
 	ids := func(jobs []slurmbridge.Job, err error) []string {
@@ -268,6 +269,7 @@ func TestRelease(t *testing.T) {
 		"one that runs":         {list(job(17, keyOf(1), "RUNNING", "")), list(), 1, ""},
 		"one that has ended":    {list(job(17, keyOf(1), "FAILED", "")), list(), 1, ""},
 		"one of another origin": {list(job(17, "assay-feedc0de-0123456789abcdef-1", "PENDING", held)), list(), 1, ""},
+		"one of another user":   {list(job(17, keyOf(1), "PENDING", held+`, "user_name": "mallory"`)), list(), 1, ""},
 		"one of somebody":       {list(job(17, "theirs", "PENDING", held)), list(), 1, ""},
 		"one that nobody knows": {refusal(404, 2017, "Invalid job id specified"), list(), 1, ""},
 		"one that ends now":     {list(job(17, keyOf(1), "PENDING", held)), refusal(500, 2021, "Job/step already completing or completed"), 2, ""},

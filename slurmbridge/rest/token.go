@@ -15,14 +15,18 @@ import (
 
 // Credentials are what one request is made with.
 type Credentials struct {
-	// User is the name of the user; empty leaves it to the token.
+	// User is the name of the user; empty takes the one that the token names.
 	User string
 	// Token is a JSON web token of Slurm's.
 	Token string
 }
 
 // life is how long a token is valid; both are zero where it does not say.
-type life struct{ from, until time.Time }
+type life struct {
+	from, until time.Time
+	// user is whose token it is; empty where it does not say.
+	user string
+}
 
 // readLife reads a token's claims. Nobody but Slurm can tell whether it is genuine.
 func readLife(token string) (life, error) {
@@ -37,11 +41,12 @@ func readLife(token string) (life, error) {
 	var claims struct {
 		Issued  float64 `json:"iat"`
 		Expires float64 `json:"exp"`
+		User    string  `json:"sun"`
 	}
 	if err := json.Unmarshal(raw, &claims); err != nil {
 		return life{}, fmt.Errorf("the claims of the token: %w", err)
 	}
-	return life{from: instant(claims.Issued), until: instant(claims.Expires)}, nil
+	return life{from: instant(claims.Issued), until: instant(claims.Expires), user: claims.User}, nil
 }
 
 // instant reads seconds since 1970; the zero time for none.
@@ -69,6 +74,8 @@ type keeper struct {
 	turn chan struct{}
 
 	mu sync.Mutex
+	// who is the user of the last request.
+	who string
 	// made is the token that refresh made when read gave the token given.
 	made, given string
 	// seen is when the current token was first used: a token that does not say when it was issued counts from then.
@@ -113,7 +120,19 @@ func (k *keeper) credentials(ctx context.Context) (Credentials, error) {
 	if strings.ContainsFunc(cred.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return Credentials{}, refused(errors.New("the token holds a blank or another character that no token has"))
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.who = cred.User; k.who == "" {
+		k.who = k.lifeOf(cred.Token).user
+	}
 	return cred, nil
+}
+
+// user is who the last request was made for; empty where nobody says.
+func (k *keeper) user() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.who
 }
 
 func refused(err error) error {

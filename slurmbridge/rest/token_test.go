@@ -61,6 +61,16 @@ func TestReadLife(t *testing.T) {
 	}
 }
 
+// Whose jobs are ours is what the credentials say, or else the token.
+func TestUser(t *testing.T) {
+	for want, cred := range map[string]Credentials{"hpc": {User: "hpc", Token: jwt(`{"sun": "root"}`)}, "u100000": {Token: jwt(`{"sun": "u100000"}`)}, "": {Token: "opaque"}} {
+		k := newKeeper(Options{Credentials: func(context.Context) (Credentials, error) { return cred, nil }, Now: func() time.Time { return time.Unix(1700000000, 0) }})
+		if _, err := k.credentials(t.Context()); err != nil || k.user() != want {
+			t.Errorf("%q, %v; want %q", k.user(), err, want)
+		}
+	}
+}
+
 func FuzzReadLife(f *testing.F) {
 	f.Add(jwt(`{"exp": 1700001800, "iat": 1700000000}`))
 	f.Fuzz(func(t *testing.T, token string) {

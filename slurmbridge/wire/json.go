@@ -17,9 +17,9 @@ import (
 
 // ParseJobs reads the jobs that slurmrestd answered with, in each of its versions from v0.0.39 on, as ParseSqueue does:
 // an answer that was cut, that names errors or that we cannot read says nothing. It keeps our own jobs only, for an answer
-// holds everybody's, thirty kilobytes each.
-func ParseJobs(r io.Reader) ([]slurmbridge.Job, error) {
-	return parseJobs(r, func(raw []byte) (restJob, error) {
+// holds everybody's, thirty kilobytes each: those that have a key for a name, and where a user is named, are that user's.
+func ParseJobs(r io.Reader, user string) ([]slurmbridge.Job, error) {
+	return parseJobs(r, user, func(raw []byte) (restJob, error) {
 		var j restJob
 		err := json.Unmarshal(raw, &j)
 		return j, err
@@ -28,8 +28,8 @@ func ParseJobs(r io.Reader) ([]slurmbridge.Job, error) {
 
 // ParsePastJobs reads the jobs that the accounting of slurmrestd (slurmdb) answered with. Of several records of one id,
 // which a job leaves that was started again, the last counts, as in sacct.
-func ParsePastJobs(r io.Reader) ([]slurmbridge.Job, error) {
-	jobs, err := parseJobs(r, func(raw []byte) (restJob, error) {
+func ParsePastJobs(r io.Reader, user string) ([]slurmbridge.Job, error) {
+	jobs, err := parseJobs(r, user, func(raw []byte) (restJob, error) {
 		var j pastJob
 		err := json.Unmarshal(raw, &j)
 		return j.job(), err
@@ -52,7 +52,7 @@ func ParsePastJobs(r io.Reader) ([]slurmbridge.Job, error) {
 	return last, nil
 }
 
-func parseJobs(r io.Reader, read func(raw []byte) (restJob, error)) ([]slurmbridge.Job, error) {
+func parseJobs(r io.Reader, user string, read func(raw []byte) (restJob, error)) ([]slurmbridge.Job, error) {
 	var g gathering
 	mark := []byte(`"` + slurmbridge.Prefix)
 	take := func(raw []byte) error {
@@ -62,6 +62,9 @@ func parseJobs(r io.Reader, read func(raw []byte) (restJob, error)) ([]slurmbrid
 		rest, err := read(raw)
 		if err != nil {
 			return fmt.Errorf("a job: %w", err)
+		}
+		if rest.isAnothers(user) {
+			return nil
 		}
 		j, leader, err := rest.settle()
 		if err == nil {
@@ -89,15 +92,15 @@ type Component struct {
 }
 
 // ParseComponents reads the jobs of an answer one by one. The leader of a heterogeneous job comes after its components.
-func ParseComponents(r io.Reader) ([]Component, error) {
+func ParseComponents(r io.Reader, user string) ([]Component, error) {
 	var out []Component
-	_, err := parseJobs(r, func(raw []byte) (restJob, error) {
+	_, err := parseJobs(r, user, func(raw []byte) (restJob, error) {
 		var j restJob
 		if err := json.Unmarshal(raw, &j); err != nil {
 			return j, err
 		}
 		whole, _, err := j.settle()
-		if err != nil {
+		if err != nil || j.isAnothers(user) {
 			return j, err
 		}
 		settle(&whole, j.Priority.known && j.Priority.value == 0, j.State...)
@@ -122,7 +125,7 @@ func (c Component) leads() int {
 // not wait, and where nothing is expected.
 func ParseExpectedStart(r io.Reader) (time.Time, error) {
 	var at time.Time
-	_, err := parseJobs(r, func(raw []byte) (restJob, error) {
+	_, err := parseJobs(r, "", func(raw []byte) (restJob, error) {
 		var j restJob
 		err := json.Unmarshal(raw, &j)
 		if phase, _ := Meaning(j.State...); err == nil && phase == slurmbridge.Pending && at.IsZero() {
@@ -219,6 +222,7 @@ func expect(dec *json.Decoder, want json.Delim) error {
 type restJob struct {
 	ID          number `json:"job_id"`
 	Name        string `json:"name"`
+	User        string `json:"user_name"`
 	State       words  `json:"job_state"`
 	Reason      string `json:"state_reason"`
 	Description string `json:"state_description"`
@@ -238,6 +242,7 @@ type restJob struct {
 type pastJob struct {
 	ID    number `json:"job_id"`
 	Name  string `json:"name"`
+	User  string `json:"user"`
 	State struct {
 		Current words `json:"current"`
 	} `json:"state"`
@@ -262,10 +267,15 @@ type pastJob struct {
 // priority is the last one, and says nothing about a hold either.
 func (p pastJob) job() restJob {
 	return restJob{
-		ID: p.ID, Name: p.Name, State: p.State.Current, Priority: number{value: 1, known: true}, Restarts: p.Restarts,
+		ID: p.ID, Name: p.Name, User: p.User, State: p.State.Current, Priority: number{value: 1, known: true}, Restarts: p.Restarts,
 		Submitted: p.Time.Submitted, Started: p.Time.Started, Ended: p.Time.Ended, Exit: p.Exit, Nodes: p.Nodes,
 		HetID: p.Het.ID, HetOffset: p.Het.Offset, ArrayID: p.Array.ID,
 	}
+}
+
+// isAnothers says that a job belongs to another user. A server that does not know the users' names tells none, or a number.
+func (r restJob) isAnothers(user string) bool {
+	return user != "" && r.User != user && strings.Trim(r.User, "0123456789") != ""
 }
 
 func (r restJob) isArray() bool { return r.ArrayID.known && r.ArrayID.value != 0 }

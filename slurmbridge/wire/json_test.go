@@ -60,6 +60,8 @@ func TestParseJobs(t *testing.T) {
 		"null for no jobs":                      {`{"jobs": null}`, nil},
 		"a held job":                            {answered(now42()), []slurmbridge.Job{held}},
 		"other people's jobs are not looked at": {answered(`{"name": "x", "job_id": "not a number"}`, now42(), `{"name":"assay-me","job_id":5}`), []slurmbridge.Job{held}},
+		"another user may take any name for a job": {answered(now42("user_name", `"mallory"`), now42("user_name", `"hpc"`)), []slurmbridge.Job{held}},
+		"a server that does not know the users":    {answered(now42("user_name", `"20000"`)), []slurmbridge.Job{held}},
 		"what Slurm expects of a job that waits is left out": {
 			answered(now42("start_time", num(1800000000), "end_time", num(1800003600))), []slurmbridge.Job{held}},
 		"a description tells more than a reason": {
@@ -88,7 +90,7 @@ func TestParseJobs(t *testing.T) {
 		"numbers as text": {answered(now42("job_id", `"17"`, "submit_time", `"1700000000"`, "priority", `"0"`, "start_time", `"Infinity"`)), []slurmbridge.Job{held}},
 	} {
 		t.Run(reason, func(t *testing.T) {
-			got, err := ParseJobs(strings.NewReader(c.text))
+			got, err := ParseJobs(strings.NewReader(c.text), "hpc")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -103,7 +105,7 @@ func TestParseJobs(t *testing.T) {
 func TestParseJobsOfACutAnswer(t *testing.T) {
 	whole := answered(now42(), now42("job_id", "18"))
 	for n := range len(whole) {
-		if jobs, err := ParseJobs(strings.NewReader(whole[:n])); err == nil || len(jobs) > 0 {
+		if jobs, err := ParseJobs(strings.NewReader(whole[:n]), ""); err == nil || len(jobs) > 0 {
 			t.Fatalf("cut after %d of %d bytes: %v, %v; want an error and no job", n, len(whole), jobs, err)
 		}
 	}
@@ -125,7 +127,7 @@ func TestParseJobsRefuses(t *testing.T) {
 		"an exit of another kind": answered(now42("exit_code", `"fine"`)),
 	} {
 		t.Run(reason, func(t *testing.T) {
-			if jobs, err := ParseJobs(strings.NewReader(text)); err == nil || len(jobs) > 0 {
+			if jobs, err := ParseJobs(strings.NewReader(text), ""); err == nil || len(jobs) > 0 {
 				t.Errorf("%v, %v; want an error and no job", jobs, err)
 			}
 		})
@@ -142,21 +144,21 @@ func past42(id, submitted int64, state, exit string) string {
 func TestParsePastJobs(t *testing.T) {
 	seven := `{"status": ["ERROR"], "return_code": ` + num(7) + `, "signal": {"id": {"set": false}}}`
 	text := answered(past42(17, 1700000000, "CANCELLED", `{"status": "SIGNALED", "return_code": -127, "signal": {"signal_id": 15, "name": "Terminated"}}`),
-		past42(18, 1700000000, "REQUEUED", seven), past42(18, 1700000003, "FAILED", seven), past42(18, 1700000001, "NODE_FAIL", seven))
+		past42(18, 1700000000, "REQUEUED", seven), past42(18, 1700000003, "FAILED", seven), past42(18, 1700000001, "NODE_FAIL", seven), strings.Replace(past42(19, 1700000000, "FAILED", seven), "{", `{"user": "mallory", `, 1))
 	ended := slurmbridge.Job{
 		ID: "17", Key: name1, State: "CANCELLED", Phase: "Failed", Reason: "Cancelled", Signal: 15, Restarts: 1,
 		Submitted: at(1700000000), Started: at(1700000005), Ended: at(1700000009),
 	}
 	last := ended
 	last.ID, last.State, last.Reason, last.Signal, last.ExitCode, last.Submitted = "18", "FAILED", "NonZeroExit", 0, 7, at(1700000003)
-	got, err := ParsePastJobs(strings.NewReader(text))
+	got, err := ParsePastJobs(strings.NewReader(text), "hpc")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]slurmbridge.Job{ended, last}, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	if got, err := ParsePastJobs(strings.NewReader(`{"jobs": [], "errors": [{"error_number": 9003, "error": "Nothing found"}]}`)); err != nil || len(got) > 0 {
+	if got, err := ParsePastJobs(strings.NewReader(`{"jobs": [], "errors": [{"error_number": 9003, "error": "Nothing found"}]}`), ""); err != nil || len(got) > 0 {
 		t.Errorf("nothing found: %v, %v", got, err)
 	}
 }
@@ -180,7 +182,7 @@ func TestRESTAnswers(t *testing.T) {
 			if strings.Contains(file, "past") {
 				parse = ParsePastJobs
 			}
-			jobs, err := parse(in)
+			jobs, err := parse(in, "hpc")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -191,13 +193,13 @@ func TestRESTAnswers(t *testing.T) {
 
 func TestParseComponents(t *testing.T) {
 	text := answered(now42("het_job_id", num(17)), now42("job_id", "18", "het_job_id", num(17), "het_job_offset", num(1)),
-		now42("job_id", "19", "het_job_id", num(17), "het_job_offset", num(2), "priority", num(5), "state_reason", `"Priority"`), now42("job_id", "20"))
-	got, err := ParseComponents(strings.NewReader(text))
+		now42("job_id", "19", "het_job_id", num(17), "het_job_offset", num(2), "priority", num(5), "state_reason", `"Priority"`), now42("job_id", "20"), now42("job_id", "21", "user_name", `"mallory"`))
+	got, err := ParseComponents(strings.NewReader(text), "hpc")
 	want := []Component{{"18", "17", name1, true}, {"19", "17", name1, false}, {"17", "17", name1, true}, {"20", "20", name1, true}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	if got, err := ParseComponents(strings.NewReader(text[:len(text)-1])); err == nil || got != nil {
+	if got, err := ParseComponents(strings.NewReader(text[:len(text)-1]), ""); err == nil || got != nil {
 		t.Errorf("a cut answer: %v, %v", got, err)
 	}
 }
@@ -205,7 +207,7 @@ func TestParseComponents(t *testing.T) {
 func FuzzParseComponents(f *testing.F) {
 	f.Add([]byte(answered(now42(), now42("job_id", "18", "het_job_id", num(17)))))
 	f.Fuzz(func(t *testing.T, out []byte) {
-		parts, err := ParseComponents(strings.NewReader(string(out)))
+		parts, err := ParseComponents(strings.NewReader(string(out)), "")
 		for _, p := range parts {
 			if err != nil || p.ID == "" || p.Job == "" {
 				t.Fatalf("%+v, %v", p, err)
@@ -253,6 +255,6 @@ func FuzzParseExpectedStart(f *testing.F) {
 	})
 }
 
-func reading(parse func(io.Reader) ([]slurmbridge.Job, error)) func([]byte) ([]slurmbridge.Job, error) {
-	return func(b []byte) ([]slurmbridge.Job, error) { return parse(strings.NewReader(string(b))) }
+func reading(parse func(io.Reader, string) ([]slurmbridge.Job, error)) func([]byte) ([]slurmbridge.Job, error) {
+	return func(b []byte) ([]slurmbridge.Job, error) { return parse(strings.NewReader(string(b)), "hpc") }
 }
