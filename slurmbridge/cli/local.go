@@ -22,7 +22,7 @@ type Local struct {
 
 // passed are the variables that a program gets of the environment.
 func passed() []string {
-	return []string{"HOME", "USER", "LOGNAME", "SHELL", "PATH", "LD_LIBRARY_PATH", "SLURM_CONF"}
+	return []string{"HOME", "USER", "LOGNAME", "SHELL", "PATH", "SLURM_CONF"}
 }
 
 // stubborn is how long a program may take to end after its context did.
