@@ -121,6 +121,48 @@ func TestRESTVersions(t *testing.T) {
 			})
 		}
 	}
+	t.Run("notice", func(t *testing.T) {
+		t.Parallel()
+		origin := random(t)
+		jobs := openREST(t, of(t, "REST_URL"), cli.Local{Env: os.Getenv}, origin, &faultyHTTP{})
+		script := slurmbridge.Script{Parts: []slurmbridge.Part{part}, TimeLimit: 2 * time.Minute, Notice: 119 * time.Second}
+		if _, ended := run(t, jobs, origin, script, "trap 'exit 9' USR1\nfor i in {1..600}; do sleep 0.2; done\n"); ended.ExitCode != 9 {
+			t.Errorf("ended: %+v, want the exit code of the program that got USR1", ended)
+		}
+	})
+}
+
+// run hands in a job whose program is a few lines of bash, and returns it as it was before its release and after its end.
+func run(t *testing.T, jobs *rest.Slurm, origin string, script slurmbridge.Script, lines string) (held, ended slurmbridge.Job) {
+	t.Helper()
+	id := random(t)
+	if script.Directory == "" {
+		script.Directory = filepath.Join(of(t, "WORK"), "life", id, "1")
+	}
+	script.Node = filepath.Join(script.Directory, "assay-node")
+	if err := (local.Files{}).Write(t.Context(), map[string][]byte{script.Node: []byte("#!/bin/bash\n" + lines)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(script.Node, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	key := slurmbridge.NewKey(origin, id, 1)
+	if err := jobs.Submit(t.Context(), key, script); err != nil {
+		t.Fatal(err)
+	}
+	look := func() slurmbridge.Job {
+		found, err := jobs.Find(t.Context(), key)
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%+v, %v; want one job", found, err)
+		}
+		return found[0]
+	}
+	held = look()
+	if err := jobs.Release(t.Context(), held.ID); err != nil {
+		t.Fatal(err)
+	}
+	user.Until(t, "the job ends", func() bool { return look().Over() })
+	return held, look()
 }
 
 // oneLife is that of a job which tells what it found.
@@ -131,35 +173,14 @@ func oneLife(t *testing.T, version string, parts []slurmbridge.Part) {
 	if f := jobs.Facts(); f.API != version || f.Version != "24.11.5" || f.Cluster != "meluxina" && version != "v0.0.40" {
 		t.Errorf("%+v, want %s", f, version)
 	}
-	dir := filepath.Join(of(t, "WORK"), "life", origin, "1")
-	node := filepath.Join(dir, "assay-node")
-	program := "#!/bin/bash\numask\necho $PWD $SLURM_JOB_NUM_NODES $SLURM_HET_SIZE\nsrun --export=ALL --mpi=none --mem=0 hostname\nexit 3\n"
-	if err := (local.Files{}).Write(t.Context(), map[string][]byte{node: []byte(program)}); err != nil {
-		t.Fatal(err)
+	script := slurmbridge.Script{
+		Comment: "a life", Directory: filepath.Join(of(t, "WORK"), "life", origin, "1"), Parts: parts, TimeLimit: time.Minute,
 	}
-	if err := os.Chmod(node, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	key := slurmbridge.NewKey(origin, origin, 1)
-	if err := jobs.Submit(t.Context(), key, slurmbridge.Script{Comment: "a life", Directory: dir, Node: node, Parts: parts, TimeLimit: time.Minute}); err != nil {
-		t.Fatal(err)
-	}
-	look := func() slurmbridge.Job {
-		found, err := jobs.Find(t.Context(), key)
-		if err != nil || len(found) != 1 {
-			t.Fatalf("%+v, %v; want one job", found, err)
-		}
-		return found[0]
-	}
-	held := look()
+	held, ended := run(t, jobs, origin, script, "umask\necho $PWD $SLURM_JOB_NUM_NODES $SLURM_HET_SIZE\nsrun --export=ALL --mpi=none --mem=0 hostname\nexit 3\n")
+	key := held.Key
 	if !held.Held || held.Phase != slurmbridge.Pending {
 		t.Errorf("after the submit: %+v, want it held", held)
 	}
-	if err := jobs.Release(t.Context(), held.ID); err != nil {
-		t.Fatal(err)
-	}
-	user.Until(t, "the job ends", func() bool { return look().Over() })
-	ended := look()
 	if ended.ExitCode != 3 || ended.Identity() != held.Identity() || strings.Count(ended.Nodes, "mel") != len(parts) {
 		t.Errorf("ended: %+v, want exit code 3 on %d nodes", ended, len(parts))
 	}
@@ -170,7 +191,7 @@ func oneLife(t *testing.T, version string, parts []slurmbridge.Part) {
 	if jobs, err := other.Find(t.Context(), key); err != nil || len(jobs) != 1 || jobs[0] != ended {
 		t.Errorf("squeue knows %+v, %v; slurmrestd %+v", jobs, err, ended)
 	}
-	checkLog(t, dir, len(parts))
+	checkLog(t, script.Directory, len(parts))
 	var past []slurmbridge.Job
 	user.Until(t, "accounting knows the end", func() bool {
 		past, err = jobs.Past(t.Context(), began.Add(-time.Minute), key)
