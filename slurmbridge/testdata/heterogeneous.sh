@@ -31,8 +31,8 @@
 #SBATCH --cpus-per-task=4
 
 umask 077
-# A job gets nothing of the environment of whoever submitted it, and what a program expects of any login is not there.
-export HOME=${HOME:-~} USER=${USER:-$(id -un)} LOGNAME=${LOGNAME:-$(id -un)}
+# A job gets nothing of the environment of whoever submitted it, not even a home.
+export HOME=${HOME:-~}
 dir='/project/it'\''s here/g1/main/3'
 node=/work/bin/abc/assay-node
 attempt=3

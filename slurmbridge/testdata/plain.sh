@@ -8,8 +8,8 @@
 #SBATCH --nodes=1
 
 umask 077
-# A job gets nothing of the environment of whoever submitted it, and what a program expects of any login is not there.
-export HOME=${HOME:-~} USER=${USER:-$(id -un)} LOGNAME=${LOGNAME:-$(id -un)}
+# A job gets nothing of the environment of whoever submitted it, not even a home.
+export HOME=${HOME:-~}
 dir=/work/0123abcd/default/quickstart/g1/main/1
 node=/work/bin/abc/assay-node
 attempt=1

@@ -23,8 +23,8 @@
 #SBATCH --ntasks-per-node=2
 
 umask 077
-# A job gets nothing of the environment of whoever submitted it, and what a program expects of any login is not there.
-export HOME=${HOME:-~} USER=${USER:-$(id -un)} LOGNAME=${LOGNAME:-$(id -un)}
+# A job gets nothing of the environment of whoever submitted it, not even a home.
+export HOME=${HOME:-~}
 dir=/scratch/p1/0123456789abcdef0123456789abcdef/lab/demo/g1/demo-g1/2
 node=/scratch/p1/bin/abc/assay-node
 attempt=2
