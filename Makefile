@@ -29,11 +29,11 @@ lint: ## Run golangci-lint only
 test: ## Unit and seeded tests, then the same controllers on a real kube-apiserver
 	@hack/test.sh unit envtest
 
-e2e: build ## The built programs and real servers, as a user meets them
-	@hack/test.sh e2e
+e2e: build ## The built programs and real servers, as a user meets them, then the same on real Slurm
+	@hack/test.sh e2e testsite
 
-soak: build ## Hundreds of crash seeds; takes hours
-	@hack/test.sh soak
+soak: build ## Hundreds of crash seeds, every recipe through every door of real Slurm; takes hours
+	@hack/test.sh soak sitesoak
 
 bench: build ## Measure what the project promises; writes bench.json
 	@hack/test.sh bench
@@ -48,4 +48,4 @@ testsite: ## Start a real Slurm site on this machine, as root (hack/testsite.sh:
 	@hack/testsite.sh up
 
 clean: ## Remove what make built in this checkout (never the user's caches)
-	@rm -rf bin bench.json internal/app/nodebin/*.gz
+	@rm -rf bin bench.json internal/app/nodebin/*.zst

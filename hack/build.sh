@@ -13,10 +13,10 @@ node_flags="-s -w -X assay.bench/internal/node.version=$version"
 flags="-s -w -X assay.bench/internal/app.version=$version"
 flags+=" -X $component.gitVersion=$kube -X $component.gitMajor=1 -X $component.gitMinor=${kube_minor%%.*}"
 
-# pack_node ARCH puts a packed assay-node where go:embed finds it. gzip -n: the same input gives the same bytes.
+# pack_node ARCH puts a packed assay-node where go:embed finds it.
 pack_node() {
   GOOS=linux GOARCH=$1 go build -ldflags "$node_flags" -o "bin/nodes/assay-node-linux-$1" ./cmd/assay-node
-  gzip -n -9 -c "bin/nodes/assay-node-linux-$1" >"internal/app/nodebin/assay-node-linux-$1.gz"
+  go run ./hack/pack "bin/nodes/assay-node-linux-$1" "internal/app/nodebin/assay-node-linux-$1.zst"
 }
 
 case ${1:-all} in

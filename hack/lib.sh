@@ -68,21 +68,27 @@ race_works() {
 }
 
 # cached PATH STEP COMMAND... prints PATH, that of a program in a folder of its own. When it is not there, the step
-# COMMAND... NEW builds it first, as NEW in a folder to throw away: what is at PATH is always whole.
+# COMMAND... NEW builds it first, as NEW in a folder to throw away: what is at PATH is always whole. Of two that want it at
+# once the second waits for the first.
 cached() {
-  local path=$1 step=$2 kept name tmp
+  local path=$1 step=$2 kept name tmp turn
   shift 2
   if [[ ! -x $path ]]; then
     kept=$(dirname "$(dirname "$path")") name=$(basename "$path")
     mkdir -p "$kept"
-    tmp=$(mktemp -d "$kept/.$name.XXXXXX")
-    # shellcheck disable=SC2064 # the value of now is meant
-    trap "rm -rf '$tmp'" EXIT
-    step "$step" "$@" "$tmp/$name"
-    mkdir -p "$(dirname "$path")"
-    mv -f "$tmp/$name" "$path"
-    rm -rf "$tmp"
-    trap - EXIT
+    exec {turn}>"$kept/.$name.lock"
+    flock -n "$turn" || { say "    waits for another build of $name"; flock "$turn"; }
+    if [[ ! -x $path ]]; then
+      tmp=$(mktemp -d "$kept/.$name.XXXXXX")
+      # shellcheck disable=SC2064 # the value of now is meant
+      trap "rm -rf '$tmp'" EXIT
+      step "$step" "$@" "$tmp/$name"
+      mkdir -p "$(dirname "$path")"
+      mv -f "$tmp/$name" "$path"
+      rm -rf "$tmp"
+      trap - EXIT
+    fi
+    exec {turn}>&-
   fi
   printf '%s\n' "$path"
 }

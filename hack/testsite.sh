@@ -141,7 +141,7 @@ images() {
   mkdir -p "$tree"/{minio,vllm}/bin
   cp "${programs[0]}" "$tree/minio/bin/minio"
   cp "${programs[1]}" "$tree/vllm/bin/llm-d-inference-sim"
-  cp hack/testsite/images/vllm/vllm "$tree/vllm/bin/vllm"
+  cp hack/testsite/images/vllm/{vllm,ray} "$tree/vllm/bin/"
   chmod -R a+rX "$tree"
   sif "$tree/minio" "$state/share/minio.sif"
   sif "$tree/vllm" "$state/share/vllm.sif"
@@ -166,7 +166,8 @@ prepare() {
   echo login1 >"$to/etc/hostname"
   cp -L /etc/resolv.conf "$to/etc/resolv.conf" 2>/dev/null || true
   printf '%s=%q\n' SITE "$site" STATE "$state" LOGIN "$net.1" PORT "$port" \
-    ACCOUNTING "$(has accounting && echo 1)" RESTD "$(has restd && echo 1)" >"$to/testsite/site.env"
+    ACCOUNTING "$(has accounting && echo 1)" RESTD "$(has restd && echo 1)" \
+    RESTD_WAITS "${ASSAY_TESTSITE_RESTD_WAITS:-}" >"$to/testsite/site.env"
 }
 
 # launch starts the loaded site's name spaces; its processes are in cgroups of its own, and see these as the root ones.

@@ -15,7 +15,7 @@ func (s Script) check(key Key) error {
 	if !key.Valid() {
 		return fmt.Errorf("job key %q is not of the form assay-<origin8>-<uid16>-<attempt>", string(key))
 	}
-	values := []field{{"comment", s.Comment}, {"directory", s.Directory}, {"node program", s.Node}}
+	values := []field{{"comment", s.Comment}, {"directory", s.Directory}, {"node program", s.Node}, {"dependency", s.Dependency}}
 	for i, m := range s.Modules {
 		values = append(values, field{fmt.Sprintf("modules[%d]", i), m})
 		if m == "" || m[0] == '-' {
@@ -78,6 +78,14 @@ func (p Part) check(at string) error {
 	for _, c := range counts {
 		if c.value < 0 {
 			return fmt.Errorf("%s%s is %d: a count is not negative", at, c.name, c.value)
+		}
+	}
+	if len(p.Exclude) > MaxExclude {
+		return fmt.Errorf("%sexclude names %d nodes: at most %d", at, len(p.Exclude), MaxExclude)
+	}
+	for i, n := range p.Exclude {
+		if !isNodeName(n) {
+			return fmt.Errorf("%sexclude[%d] %q is not the name of a node", at, i, n)
 		}
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 type Door struct {
 	Jobs  Jobs
 	Files Files
+	// Dialer reaches ports of the nodes; nil for a site that has no such way.
+	Dialer Dialer
 	// WorkDir is the absolute path of the site's work folder.
 	WorkDir string
 	// Origin is the id of this control plane: the first folder below WorkDir, and its first 8 digits in every Key.

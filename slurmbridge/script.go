@@ -52,6 +52,9 @@ func (s Script) directives(key Key) []string {
 	if s.Notice > 0 {
 		lines = append(lines, "--signal=B:USR1@"+strconv.FormatInt(seconds(s.Notice), 10))
 	}
+	if s.Dependency != "" { // of the first part of a heterogeneous job, and so of the whole
+		lines = append(lines, "--dependency="+Quote(s.Dependency))
+	}
 	for i, p := range s.Parts {
 		if i > 0 {
 			lines = append(lines, "hetjob", "--job-name="+string(key))
@@ -94,6 +97,7 @@ func (p Part) directives() []string {
 	if p.Exclusive {
 		lines = append(lines, "--exclusive")
 	}
+	text("exclude", strings.Join(p.Exclude, ","))
 	return lines
 }
 

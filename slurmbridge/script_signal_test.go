@@ -94,6 +94,7 @@ func FuzzQuote(f *testing.F) {
 	for _, seed := range []string{
 		"plain", "two words", "it's", `a"b`, "$(touch pwned)", "`touch pwned`", "; touch pwned", "&& touch pwned", "*", "~", "$HOME",
 		"-rf", "--", "#x", "!!", "{a,b}", "'; touch pwned; '", "é", "a\tb", "'\\''", "%j", "\u2028", "<(touch pwned)", "{{.Node}}", "'", "''", "\"'$(x)'\"",
+		"a|b", "| : >pwned", "$(: >pwned)", "`: >pwned`", "; : >pwned", "'; : >pwned; '", "a\n: >pwned", "x #SBATCH --wrap=id", "a path/with spaces",
 	} {
 		f.Add(seed)
 	}
@@ -103,7 +104,7 @@ func FuzzQuote(f *testing.F) {
 		}
 		folder := strings.NewReplacer("/", "_", "\x00", "_").Replace(text)
 		s := newStage(t, `printf '%s\0' "$0" "$@" >../../ran`+"\n", folder)
-		s.script.Comment, s.script.Modules = text, []string{text}
+		s.script.Comment, s.script.Dependency, s.script.Modules = text, text, []string{text}
 		s.script.Parts = []slurmbridge.Part{{
 			Account: text, Partition: text, QOS: text, Gres: text, Constraint: text, Reservation: text, Licenses: text,
 		}}

@@ -35,10 +35,12 @@ func TestRenderGolden(t *testing.T) {
 	full.Directory = "/project/it's here/g1/main/3"
 	full.Parts = []slurmbridge.Part{
 		{Account: "p200000", Partition: "gpu", QOS: "default", Nodes: 2, TasksPerNode: 4, CPUsPerTask: 16, GPUsPerNode: 4, MemoryMiB: 65536, Gres: "nvme:1",
-			Constraint: "a100&ib", Reservation: "bench_1", Licenses: "fs:2", Exclusive: true},
+			Constraint: "a100&ib", Reservation: "bench_1", Licenses: "fs:2", Exclusive: true,
+			Exclude: []string{"mel2001", "mel2003"}},
 		{Account: "p200000", Partition: "cpu", Nodes: 1, TasksPerNode: 2, CPUsPerTask: 4},
 	}
 	full.TimeLimit, full.Notice = 90*time.Minute+500*time.Millisecond, 2*time.Minute
+	full.Dependency = "afterok:4711:4712?singleton"
 	full.Modules = []string{"env/release/2024.1", "Apptainer/1.3.6-GCCcore-13.3.0"}
 	for name, s := range map[string]slurmbridge.Script{"plain": plain(), "heterogeneous": full} {
 		t.Run(name, func(t *testing.T) {
@@ -85,6 +87,9 @@ func TestRenderRefuses(t *testing.T) {
 		"node":           {"PATH of a node is not ours", "node program", func(s *slurmbridge.Script) { s.Node = "assay-node" }},
 		"no parts":       {"nothing to run on", "at least one part", func(s *slurmbridge.Script) { s.Parts = nil }},
 		"negative":       {"a count", "parts[0].gpusPerNode", func(s *slurmbridge.Script) { s.Parts[0].GPUsPerNode = -1 }},
+		"excluded text":  {"names of nodes come from an answer", "parts[0].exclude[1]", func(s *slurmbridge.Script) { s.Parts[0].Exclude = []string{"mel1", "mel2,mel3"} }},
+		"excluded file":  {"sbatch reads the names from a file", "parts[0].exclude[0]", func(s *slurmbridge.Script) { s.Parts[0].Exclude = []string{"/etc/passwd"} }},
+		"excluded many":  {"a small partition would be empty", "at most 8", func(s *slurmbridge.Script) { s.Parts[0].Exclude = make([]string, 9) }},
 		"notice":         {"USR1 would come at the start", "time limit", func(s *slurmbridge.Script) { s.TimeLimit, s.Notice = time.Minute, time.Hour }},
 		"kill wait":      {"KILL would come before TERM", "kill wait", func(s *slurmbridge.Script) { s.KillWait = -time.Second }},
 	}
@@ -277,6 +282,46 @@ func TestScriptRuns(t *testing.T) {
 			}
 			if _, err := os.Stat(filepath.Join(s.dir, "worked")); err == nil {
 				t.Errorf("the node ran: %s", c.reason)
+			}
+		})
+	}
+}
+
+// A module that is not there ends the job before anything runs, in the words of the module system.
+func TestModuleMissing(t *testing.T) {
+	const advice = "see what a compute node has (module avail) and name that in the Site's modules; it says: "
+	cases := map[string]struct{ reason, module, said string }{
+		"Lmod": {
+			"its words go over several lines", `echo 'Lmod has detected the following error:  The following module(s) are unknown:' >&2; printf '"Apptainer/9"\n\nPlease check the spelling or version number.\n' >&2; exit 1`,
+			`Lmod has detected the following error: The following module(s) are unknown: "Apptainer/9" Please check the spelling or version number.`,
+		},
+		"Environment Modules": {"version 3 ends well whatever happens", `echo "ModuleCmd_Load.c(213):ERROR:105: Unable to locate a modulefile for 'Apptainer/9'" >&2`, "ModuleCmd_Load.c(213):ERROR:105: Unable to locate a modulefile for 'Apptainer/9'"},
+		"nothing said":        {"the exit code is enough", "exit 3", ""},
+		"a warning":           {"no failure", "echo 'this module is old' >&2", "none"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, ": >worked", "")
+			s.script.Modules = []string{"Apptainer/9"}
+			if err := os.WriteFile(filepath.Join(s.tools, "module"), []byte("#!/bin/bash\n"+c.module+"\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			code, stderr := s.run(t, "42")
+			want, wantCode := ending{1, "ModuleMissing", 1, "module load Apptainer/9 failed: " + advice + c.said, ""}, 1
+			if c.said == "none" {
+				want, wantCode = ending{1, "Ended", 0, "", ""}, 0
+			}
+			if got, _ := s.exit(t); code != wantCode || cmp.Diff(want, got) != "" {
+				t.Errorf("exit code %d: %s: -want +got\n%s", code, c.reason, cmp.Diff(want, got))
+			}
+			if _, err := os.Stat(filepath.Join(s.dir, "worked")); (err == nil) != (wantCode == 0) {
+				t.Errorf("whether the node ran: %v", err)
+			}
+			if !strings.Contains(stderr, strings.Split(strings.TrimSuffix(c.said, "none"), ":")[0]) {
+				t.Errorf("the job's log does not have the words of the module system: %q", stderr)
+			}
+			if left, _ := filepath.Glob(filepath.Join(s.dir, ".module*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
 			}
 		})
 	}

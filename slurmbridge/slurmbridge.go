@@ -14,7 +14,8 @@ import (
 // Jobs is the batch system. Every method may be called concurrently.
 //
 // An error that wraps ErrUnreachable says nothing about any job. An error of Submit that wraps ErrRefused says that
-// the job does not exist and will not; any other error of Submit leaves open whether it does.
+// the job does not exist and will not, one that wraps ErrNotNow that it does not yet; any other error of Submit leaves
+// open whether it does.
 type Jobs interface {
 	// List returns every job whose name has our prefix and this origin, ended ones as long as the batch system
 	// remembers them. It is one query, whatever the number of jobs.
@@ -92,6 +93,8 @@ type Job struct {
 	Restarts int
 	// Submitted, Started and Ended are the batch system's times; zero when not yet.
 	Submitted, Started, Ended time.Time
+	// Expected is when the batch system expects a waiting job to start; zero where it expects nothing. It moves with the queue.
+	Expected time.Time
 	// Nodes in the batch system's notation, such as mel[2001-2004].
 	Nodes string
 	// ExitCode and Signal of the batch script, once Ended.
@@ -124,6 +127,8 @@ type Script struct {
 	// it to the site. Only local takes it: Slurm's KillWait is the site's (30 s where nobody changed it) and no option
 	// of a job, so what a job does there after TERM has to fit the site's.
 	KillWait time.Duration
+	// Dependency is what has to be before the job may start, in the batch system's own notation; "" for nothing.
+	Dependency string
 	// Modules are loaded first.
 	Modules []string
 	// Node is the absolute path of the assay-node program.
@@ -141,4 +146,9 @@ type Part struct {
 	Gres, Constraint, Reservation, Licenses string
 	// Exclusive asks for nodes that no other job shares.
 	Exclusive bool
+	// Exclude are names of nodes that the job must not get: at most MaxExclude.
+	Exclude []string
 }
+
+// MaxExclude bounds the nodes that a job keeps away from, so that it never empties a small partition by itself.
+const MaxExclude = 8

@@ -9,7 +9,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:resource:shortName=bm,categories=bench
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 40",message="the name of a Benchmark has at most 40 characters"
 // +kubebuilder:validation:XValidation:rule="!self.metadata.name.contains('.')",message="the name of a Benchmark begins those of its Services and LoadClients, which have no dots; use dashes"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.run) || has(oldSelf.status.run.endTime) || (has(self.spec.services) == has(oldSelf.spec.services) && (!has(self.spec.services) || self.spec.services == oldSelf.spec.services) && self.spec.clients == oldSelf.spec.clients && has(self.spec.site) == has(oldSelf.spec.site) && (!has(self.spec.site) || self.spec.site == oldSelf.spec.site) && self.spec.placement == oldSelf.spec.placement && self.spec.repeats == oldSelf.spec.repeats && has(self.spec.slos) == has(oldSelf.spec.slos) && (!has(self.spec.slos) || self.spec.slos == oldSelf.spec.slos) && self.spec.run == oldSelf.spec.run && self.spec.idleTimeout == oldSelf.spec.idleTimeout && has(self.spec.timeout) == has(oldSelf.spec.timeout) && (!has(self.spec.timeout) || self.spec.timeout == oldSelf.spec.timeout) && has(self.spec.barrierLead) == has(oldSelf.spec.barrierLead) && (!has(self.spec.barrierLead) || self.spec.barrierLead == oldSelf.spec.barrierLead) && self.spec.seed == oldSelf.spec.seed)",message="a run is under way: only suspend and cleanup may change until it has ended; delete the Benchmark to end it early",fieldPath=".spec"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.run) || has(oldSelf.status.run.endTime) || (has(self.spec.services) == has(oldSelf.spec.services) && (!has(self.spec.services) || self.spec.services == oldSelf.spec.services) && self.spec.clients == oldSelf.spec.clients && has(self.spec.site) == has(oldSelf.spec.site) && (!has(self.spec.site) || self.spec.site == oldSelf.spec.site) && self.spec.placement == oldSelf.spec.placement && self.spec.repeats == oldSelf.spec.repeats && self.spec.retries == oldSelf.spec.retries && has(self.spec.slos) == has(oldSelf.spec.slos) && (!has(self.spec.slos) || self.spec.slos == oldSelf.spec.slos) && self.spec.run == oldSelf.spec.run && self.spec.idleTimeout == oldSelf.spec.idleTimeout && has(self.spec.timeout) == has(oldSelf.spec.timeout) && (!has(self.spec.timeout) || self.spec.timeout == oldSelf.spec.timeout) && has(self.spec.barrierLead) == has(oldSelf.spec.barrierLead) && (!has(self.spec.barrierLead) || self.spec.barrierLead == oldSelf.spec.barrierLead) && self.spec.seed == oldSelf.spec.seed)",message="a run is under way: only suspend and cleanup may change until it has ended; delete the Benchmark to end it early",fieldPath=".spec"
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Step",type=string,JSONPath=`.status.step`
 // +kubebuilder:printcolumn:name="Progress",type=string,JSONPath=`.status.progress`
@@ -70,6 +70,10 @@ type BenchmarkSpec struct {
 	// +optional
 	// +kubebuilder:default={count: 1, restart: "Process"}
 	Repeats Repeats `json:"repeats,omitempty"`
+	// retries are how often a job is tried again that ended through no fault of the benchmark.
+	// +optional
+	// +kubebuilder:default={site: 2}
+	Retries JobRetries `json:"retries,omitempty"`
 	// timeout ends the whole run, from its start; without it the jobs' own time limits hold.
 	// +optional
 	Timeout Duration `json:"timeout,omitempty"`
@@ -213,7 +217,7 @@ type BenchmarkStatus struct {
 	// observedGeneration is the generation of the spec that the conditions speak of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions are Ready, ServicesReady, LoadComplete, Monitored, SLOMet, Complete and Succeeded, and while true
+	// conditions are Ready, ImagesReady, ServicesReady, LoadComplete, Monitored, SLOMet, Complete and Succeeded, and while true
 	// Reconciling and Stalled.
 	// +optional
 	// +listType=map

@@ -16,7 +16,8 @@ const (
 	// ConditionSucceeded says how the run ended. It is on Benchmark, LoadClient and SlurmJob.
 	ConditionSucceeded = "Succeeded"
 
-	// ConditionReachable says that the site answers. It is on Site.
+	// ConditionReachable says that the site answers; on a Service with readiness.tunnel, that its server answers from outside
+	// the site. It is on Site and Service.
 	ConditionReachable = "Reachable"
 	// ConditionCredentialsValid says that the site accepts our credentials. It is on Site.
 	ConditionCredentialsValid = "CredentialsValid"
@@ -32,6 +33,9 @@ const (
 	ConditionMonitored = "Monitored"
 	// ConditionSound says that the client did not limit the result. It is on LoadClient.
 	ConditionSound = "Sound"
+	// ConditionImagesReady says that the images of the services are in the site's store. It is on Benchmark when a service
+	// has one from a registry.
+	ConditionImagesReady = "ImagesReady"
 	// ConditionServicesReady says that every service is ready. It is on Benchmark.
 	ConditionServicesReady = "ServicesReady"
 	// ConditionLoadComplete says that every client ended its last repeat. It is on Benchmark.
@@ -62,7 +66,7 @@ const (
 
 // Reasons of Ready, Reconciling and Stalled while a run is under way or was refused.
 const (
-	// ReasonSuspended: spec.suspend is true.
+	// ReasonSuspended: spec.suspend is true, or the site has suspended the job.
 	ReasonSuspended = "Suspended"
 	// ReasonProgressing: work goes on.
 	ReasonProgressing = "Progressing"
@@ -80,6 +84,10 @@ const (
 	ReasonTargetMissing = "TargetMissing"
 	// ReasonInUse: a Site is being deleted while SlurmJobs refer to it.
 	ReasonInUse = "InUse"
+	// ReasonSiteBusy: a SlurmJob waits for its turn under the Site's limits, or the batch system takes no such job now.
+	ReasonSiteBusy = "SiteBusy"
+	// ReasonBudgetExceeded: a SlurmJob asks for more GPU-hours than are left of the Site's limits.
+	ReasonBudgetExceeded = "BudgetExceeded"
 )
 
 // Reasons of Synced and Reachable.
@@ -94,8 +102,24 @@ const (
 	ReasonHostKeyRefused = "HostKeyRefused"
 	// ReasonCredentialsRefused: the site did not take the credentials, or they cannot be read.
 	ReasonCredentialsRefused = "CredentialsRefused"
+	// ReasonCredentialsExpire: the site takes the credentials, which end soon unless somebody renews them.
+	ReasonCredentialsExpire = "CredentialsExpire"
 	// ReasonNoCredentialsNeeded: the site is this host.
 	ReasonNoCredentialsNeeded = "NoCredentialsNeeded"
+)
+
+// Reasons of Reachable of a Service, beside SiteUnreachable, Waiting and Ended.
+const (
+	// ReasonServiceAnswers: the server answers from outside its site.
+	ReasonServiceAnswers = "ServiceAnswers"
+	// ReasonServiceSilent: the login node answers and does not reach the server, or the server does not answer.
+	ReasonServiceSilent = "ServiceSilent"
+	// ReasonUnexpectedAnswer: what answers does not answer as the probe wants it to.
+	ReasonUnexpectedAnswer = "UnexpectedAnswer"
+	// ReasonForwardingRefused: the login node passes no connections on.
+	ReasonForwardingRefused = "ForwardingRefused"
+	// ReasonNoTunnel: the Site has no SSH connection.
+	ReasonNoTunnel = "NoTunnel"
 )
 
 // Reasons of Submitted, Scheduled and Running, and of a SlurmJob that ended without success.
@@ -110,6 +134,8 @@ const (
 	ReasonSubmitRefused = "SubmitRefused"
 	// ReasonQueued: the job waits; the message is the batch system's own word.
 	ReasonQueued = "Queued"
+	// ReasonUnschedulable: the job waits for what never comes, such as a QOS that it may not use.
+	ReasonUnschedulable = "Unschedulable"
 	// ReasonRunning: the job runs.
 	ReasonRunning = "Running"
 	// ReasonCompleted: the job ended with exit code 0.
@@ -126,6 +152,20 @@ const (
 	ReasonNonZeroExit = "NonZeroExit"
 	// ReasonNodeFailure: a node failed.
 	ReasonNodeFailure = "NodeFailure"
+	// ReasonImagesPresent: every image is in the site's store.
+	ReasonImagesPresent = "ImagesPresent"
+	// ReasonImageMissing: an image is not in the site's store, and the Site wants nothing pulled.
+	ReasonImageMissing = "ImageMissing"
+	// ReasonPulling: images are pulled into the site's store.
+	ReasonPulling = "Pulling"
+	// ReasonBootFailure: a node did not come up for the job.
+	ReasonBootFailure = "BootFailure"
+	// ReasonPreempted: the site gave the nodes to another job.
+	ReasonPreempted = "Preempted"
+	// ReasonLaunchFailure: a node could not start the job; often its prolog failed.
+	ReasonLaunchFailure = "LaunchFailure"
+	// ReasonRetryWaits: the attempt before was ended by the site, and the next one follows after a pause.
+	ReasonRetryWaits = "RetryWaits"
 )
 
 // Reasons of Monitored, Sound, ServicesReady, LoadComplete, SLOMet.

@@ -49,6 +49,9 @@ type LoadClientSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.closedLoop) || !has(self.instances) || self.closedLoop.concurrency >= self.instances",message="concurrency is the total over all instances and cannot be below instances",fieldPath=".closedLoop.concurrency"
 // +kubebuilder:validation:XValidation:rule="!has(self.openLoop) || !has(self.instances) || self.openLoop.maxInFlight >= self.instances",message="maxInFlight is the total over all instances and cannot be below instances",fieldPath=".openLoop.maxInFlight"
 // +kubebuilder:validation:XValidation:rule="!has(self.target.url) || self.target.url.startsWith('http://') || self.target.url.startsWith('https://')",message="use http:// or https://",fieldPath=".target.url"
+// +kubebuilder:validation:XValidation:rule="!has(self.target.url) || !self.target.url.matches('^[^/?#]*//[^/?#]*@')",message="a user or a password in a URL is read by all, so name a Secret in target.credentials instead",fieldPath=".target.url"
+// +kubebuilder:validation:XValidation:rule="!has(self.target.url) || !self.target.url.matches('[?#]')",message="what follows a question mark or a hash would not be sent, so leave it out",fieldPath=".target.url"
+// +kubebuilder:validation:XValidation:rule="!has(self.s3) || !has(self.target.url) || self.target.url.matches('^[^/]*//[^/]*/*$')",message="s3 wants the URL of the endpoint alone, such as http://host:9000, and the bucket in s3.bucket",fieldPath=".target.url"
 type ClientParameters struct {
 	// target is what the load is sent to.
 	// +required
@@ -87,12 +90,18 @@ type ClientParameters struct {
 	// retries are off by default; each attempt is counted and latency runs from the first scheduled instant.
 	// +optional
 	Retries *Retries `json:"retries,omitempty"`
-	// abort ends a hopeless run early.
+	// abort ends a hopeless run early. Each instance judges its own requests, and the first that is past the limit ends the
+	// run for all: with few instances it takes one bad node.
 	// +optional
 	Abort *Abort `json:"abort,omitempty"`
 	// limits tighten the self-audit of the client; they cannot loosen it.
 	// +optional
 	Limits *SoundLimits `json:"limits,omitempty"`
+	// recordRequests keeps a line of JSON for each attempt in samples/requests.jsonl of each instance: what it was, when it
+	// was due, sent and answered, and how it ended. Without it the histograms are all that is kept, which a load of many
+	// requests may prefer: a line has about 250 bytes. It is on for inference where the target is an llmsim.
+	// +optional
+	RecordRequests bool `json:"recordRequests,omitempty"`
 	// resources are what the client asks of the batch system.
 	// +optional
 	Resources Resources `json:"resources,omitempty"`
@@ -106,13 +115,15 @@ type ClientParameters struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.service) != has(self.url)",message="name exactly one of service, url"
 // +kubebuilder:validation:XValidation:rule="!has(self.credentials) || has(self.url)",message="credentials go with url; a service has its own",fieldPath=".credentials"
+// +kubebuilder:validation:XValidation:rule="!has(self.ca) || (has(self.url) && self.url.startsWith('https://'))",message="ca goes with a url that begins with https://",fieldPath=".ca"
 type Target struct {
 	// service names a service of the same benchmark, or, in a LoadClient of its own, a Service in this namespace.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	Service string `json:"service,omitempty"`
-	// url is any endpoint.
+	// url is any endpoint: for inference the server, with or without a path before its routes; for s3 the endpoint alone.
+	// Credentials do not belong here, since everybody who reads the result reads it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
@@ -121,6 +132,12 @@ type Target struct {
 	// username (the access key) and password (the secret key).
 	// +optional
 	Credentials *SecretReference `json:"credentials,omitempty"`
+	// ca holds the certificates, in PEM, of the authorities that vouch for the server of an https url; without it those that
+	// the system of the compute node trusts.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^\s*-----BEGIN CERTIFICATE-----`
+	// +kubebuilder:validation:MaxLength=16384
+	CA string `json:"ca,omitempty"`
 }
 
 // SecretReference names a Secret in the same namespace.
@@ -218,11 +235,12 @@ type OpenLoop struct {
 
 // Timeouts end a request that takes too long.
 type Timeouts struct {
-	// firstToken is the longest wait for the first token, or the first byte of an object; a write must end within it.
+	// firstToken is the longest wait for the first token, or for the first byte of an object; of a write, for its answer
+	// once the server has taken all of the object.
 	// +optional
 	// +kubebuilder:default="30s"
 	FirstToken Duration `json:"firstToken,omitempty"`
-	// idle is the longest wait between two tokens, or two pieces of an object.
+	// idle is the longest wait between two tokens, or two pieces of an object, read or written.
 	// +optional
 	// +kubebuilder:default="30s"
 	Idle Duration `json:"idle,omitempty"`
@@ -245,9 +263,9 @@ type Retries struct {
 	BackOff Duration `json:"backOff,omitempty"`
 }
 
-// Abort ends a run when too many requests fail.
+// Abort ends a run when too many requests of one instance fail.
 type Abort struct {
-	// errorRatio of the window's requests, from 0 to 1, that ends the run.
+	// errorRatio of the window's requests of one instance, from 0 to 1, that ends the run.
 	// +required
 	ErrorRatio Decimal `json:"errorRatio"`
 	// window is the length of time that the ratio is taken over, above 0.

@@ -40,13 +40,15 @@ type S3Workload struct {
 	// +required
 	Size ObjectSize `json:"size"`
 	// payload is how the body of a write is protected on its way: Unsigned leaves it to the connection, SHA256 signs it,
-	// and CRC32C sends a checksum that the server verifies.
+	// and CRC32C sends a checksum that the server verifies. The client goes through the whole object for either before it
+	// sends the first byte, which counts as part of the write: e2e and put hold it, send_lag does not. A core does about
+	// 1.5 GB/s of SHA256 and ten times as much of CRC32C.
 	// +optional
 	// +kubebuilder:validation:Enum=Unsigned;SHA256;CRC32C
 	// +kubebuilder:default=Unsigned
 	Payload string `json:"payload,omitempty"`
-	// content is what becomes of the content that is read: Verify compares every byte with what was stored, Discard drops
-	// it and saves the client's CPU.
+	// content is what becomes of the content that is read: Verify checks its length, and of each block of 4 KiB the stamp
+	// and the CRC32C with which it was stored; Discard checks the length alone and saves the client's CPU.
 	// +optional
 	// +kubebuilder:validation:Enum=Verify;Discard
 	// +kubebuilder:default=Verify
@@ -78,7 +80,7 @@ type S3Mix struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Head int32 `json:"head,omitempty"`
-	// delete removes an object that was written before; at most put.
+	// delete removes an object that the same instance has written before; at most put.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000

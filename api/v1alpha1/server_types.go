@@ -1,18 +1,21 @@
 package v1alpha1
 
-// MinIOEngine is the object store MinIO: one node, and one process for its set of drives.
+// MinIOEngine is the object store MinIO: a process on each of resources.nodes, which all together store objects on the
+// drives of all nodes.
 //
 // The program is minio of the image, or of the node's PATH. Its root user and password are random, and new in each run.
+// Clients talk to the process of the first node, which is ready when the cluster is.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.drives) || !has(self.driveFolders)",message="name drives, or the folders that they lie in, not both",fieldPath=".driveFolders"
 type MinIOEngine struct {
-	// drives is how many drives the process serves, each a folder in the run's own. One drive keeps objects as they are;
-	// four or more store them with erasure coding, for which MinIO wants a file system with direct I/O.
+	// drives is how many drives the process of each node serves, each a folder in the run's own. One drive in all keeps
+	// objects as they are; four or more store them with erasure coding, for which MinIO wants a file system with direct I/O.
+	// It refuses drives on the node's root device, unless env has MINIO_CI_CD with the value 1: do that to try things only.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=32
 	Drives int32 `json:"drives,omitempty"`
-	// driveFolders are absolute paths on the node, such as the mount points of its disks: each gets one drive, in a folder
+	// driveFolders are absolute paths on each node, such as the mount points of its disks: each gets one drive, in a folder
 	// of its own that is removed at the end.
 	// +optional
 	// +listType=set
@@ -54,7 +57,7 @@ const (
 	MinIOMetricsPublic = "Public"
 )
 
-// VLLMEngine is the inference server vLLM on one node.
+// VLLMEngine is the inference server vLLM, on resources.nodes.
 //
 // The program is vllm of the image, or of the node's PATH. It gets a random API key, new in each run. It is ready when its
 // health route answers, it lists the model, and it has generated one token.
@@ -69,12 +72,26 @@ type VLLMEngine struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._/-]*$`
 	// +kubebuilder:validation:MaxLength=256
 	ServedModelName string `json:"servedModelName,omitempty"`
-	// tensorParallelSize is the number of GPUs that share each layer; at most resources.gpusPerNode, where that is set.
+	// tensorParallelSize is the number of GPUs that share each layer. Times pipelineParallelSize it is the number of GPUs: on
+	// one node at most resources.gpusPerNode, where that is set; on several, nodes × gpusPerNode.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=64
 	// +kubebuilder:default=1
 	TensorParallelSize int32 `json:"tensorParallelSize,omitempty"`
+	// pipelineParallelSize is the number of stages that the layers are divided into, each on tensorParallelSize GPUs.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1024
+	// +kubebuilder:default=1
+	PipelineParallelSize int32 `json:"pipelineParallelSize,omitempty"`
+	// distributedExecutor is how the processes of several nodes find each other: Native by vLLM's own launcher, for which
+	// vLLM has to know --nnodes; Ray by a Ray cluster on the nodes of the service, for which the image has to hold ray. On
+	// one node it means nothing.
+	// +optional
+	// +kubebuilder:validation:Enum=Native;Ray
+	// +kubebuilder:default=Native
+	DistributedExecutor string `json:"distributedExecutor,omitempty"`
 	// maxModelLen is the largest sum of input and output tokens of a request; without it the model's own.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -99,10 +116,10 @@ type VLLMEngine struct {
 	// +kubebuilder:validation:MaxLength=512
 	CacheFolder string `json:"cacheFolder,omitempty"`
 	// download says whether vLLM may ask Hugging Face: Never reads only what is there, as compute nodes without Internet
-	// must; Allow downloads what is missing.
+	// must; Allow downloads what is missing. Without it, Allow for a model of Hugging Face where no cacheFolder could have
+	// it, else Never.
 	// +optional
 	// +kubebuilder:validation:Enum=Never;Allow
-	// +kubebuilder:default=Never
 	Download string `json:"download,omitempty"`
 	// env is added to the environment of the program. Put no secret here.
 	// +optional
@@ -110,13 +127,19 @@ type VLLMEngine struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Env []EnvVar `json:"env,omitempty"`
-	// extraArgs come after the engine's own arguments.
+	// extraArgs come after the engine's own arguments of vllm serve.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=1024
 	ExtraArgs []string `json:"extraArgs,omitempty"`
 }
+
+// How the processes of vLLM on several nodes find each other.
+const (
+	ExecutorNative = "Native"
+	ExecutorRay    = "Ray"
+)
 
 // Whether vLLM may ask Hugging Face.
 const (

@@ -47,6 +47,7 @@ type ServiceSpec struct {
 // ServiceParameters describe a server: exactly one engine, its resources, and how to tell that it is well.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.command), has(self.llmsim), has(self.minio), has(self.vllm)].filter(x, x).size() == 1",message="name exactly one engine of command, llmsim, minio, vllm"
+// +kubebuilder:validation:XValidation:rule="!has(self.replicas) || self.replicas == 1 || !has(self.minio)",message="MinIO is one store, so give it nodes instead of replicas",fieldPath=".replicas"
 // +kubebuilder:validation:XValidation:rule="!has(self.llmsim) || !has(self.image)",message="llmsim is built in and takes no image",fieldPath=".image"
 // +kubebuilder:validation:XValidation:rule="!has(self.metrics) || !has(self.metrics.targets) || self.metrics.targets.all(t, !has(t.portName) || (has(self.command) ? has(self.command.ports) && self.command.ports.exists(q, q.name == t.portName) : t.portName == 'http'))",message="a target names a port that the service does not have",fieldPath=".metrics.targets"
 type ServiceParameters struct {
@@ -68,43 +69,26 @@ type ServiceParameters struct {
 	// resources are what the service asks of the batch system.
 	// +optional
 	Resources Resources `json:"resources,omitempty"`
-	// readiness is how long the service may take to get ready.
+	// readiness is how long the service may take to get ready, and who asks whether it is.
 	// +optional
 	Readiness Readiness `json:"readiness,omitempty"`
 	// metrics are scraped while the service runs, beside those that the engine names.
 	// +optional
 	Metrics Metrics `json:"metrics,omitempty"`
+	// replicas are how many servers of this kind run, each on resources.nodes of its own. The workers of each client are dealt
+	// out over them, and the service is ready when all are. An object store has one: it is spread over nodes.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	// +kubebuilder:default=1
+	Replicas int32 `json:"replicas,omitempty"`
 	// stopTimeout is the time between asking the server to end and killing it.
 	// +optional
 	// +kubebuilder:default="10s"
 	StopTimeout Duration `json:"stopTimeout,omitempty"`
 }
 
-// Image is a container image.
-//
-// +kubebuilder:validation:XValidation:rule="self.uri.startsWith('/') || self.uri.matches('^(docker|oci|library)://.+')",message="use an absolute path of a SIF, or docker://, oci:// or library://",fieldPath=".uri"
-// +kubebuilder:validation:XValidation:rule="self.uri.startsWith('/') || has(self.digest)",message="an image from a registry needs its digest",fieldPath=".digest"
-type Image struct {
-	// uri is an absolute path of a SIF file, or an image of a registry.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=512
-	URI string `json:"uri"`
-	// digest of the image: sha256 and 64 hexadecimal digits.
-	// +optional
-	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
-	// +kubebuilder:validation:MaxLength=71
-	Digest string `json:"digest,omitempty"`
-	// binds are absolute paths of the node that the container sees under the same names, read-only.
-	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:Pattern=`^/[A-Za-z0-9._/-]*$`
-	// +kubebuilder:validation:items:MaxLength=512
-	Binds []string `json:"binds,omitempty"`
-}
-
-// Readiness is how long a service may take to get ready.
+// Readiness is how long a service may take to get ready, and who asks whether it is.
 type Readiness struct {
 	// timeout from the start of the server to the last probe that passes.
 	// +optional
@@ -114,6 +98,13 @@ type Readiness struct {
 	// +optional
 	// +kubebuilder:default="200ms"
 	Interval Duration `json:"interval,omitempty"`
+	// tunnel asks the service from outside its site as well, through the SSH connection of the Site: once it is ready in its
+	// job, and then every 30 seconds. The answer is the condition Reachable of the Service. Nothing of a run waits for it: load
+	// begins without a controller. What is asked is the path of the service's first HTTP probe at its first port, without
+	// credentials, so that an answer that asks for them (401, 403) is as good; without such a probe the port is opened, and
+	// nothing sent.
+	// +optional
+	Tunnel bool `json:"tunnel,omitempty"`
 }
 
 // Metrics are scraped while a service runs.
@@ -196,7 +187,8 @@ type MetricTarget struct {
 	// +kubebuilder:validation:Pattern=`^/[^ \n]*$`
 	// +kubebuilder:validation:MaxLength=512
 	Path string `json:"path,omitempty"`
-	// settle is how old the numbers may be that the target gives; the last scrape of a repeat waits so long.
+	// settle is how old the numbers may be that the target gives; the last scrape of a repeat waits so long, and the first one
+	// after a probe that asks for a token or runs a command.
 	// +optional
 	Settle Duration `json:"settle,omitempty"`
 }
@@ -206,7 +198,7 @@ type ServiceStatus struct {
 	// observedGeneration is the generation of the spec that the conditions speak of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions are Ready and Monitored, and while true Reconciling and Stalled.
+	// conditions are Ready and Monitored, Reachable where readiness.tunnel asks for it, and while true Reconciling and Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -228,6 +220,17 @@ type ServiceStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=320
 	Endpoint string `json:"endpoint,omitempty"`
+	// gpus says whether the servers see the GPUs that their steps were given: Verified, Wrong, or Unverified with the
+	// reason; empty where the service asks for none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	GPUs string `json:"gpus,omitempty"`
+	// endpoints are those of all replicas, in their order, where there are several.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=320
+	Endpoints []string `json:"endpoints,omitempty"`
 	// repeat is the repeat that the service serves, from 1.
 	// +optional
 	Repeat int32 `json:"repeat,omitempty"`

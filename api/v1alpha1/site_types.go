@@ -27,6 +27,8 @@ type Site struct {
 }
 
 // SiteSpec is how to reach a batch system, and what every job there needs.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.jobs.rest) || has(self.files) && (has(self.files.local) || has(self.files.ssh))",message="jobs.rest carries no files, so name a door to them, files.ssh, or files.local where the control plane sees the nodes' file system"
 type SiteSpec struct {
 	// jobs is the door to the batch system.
 	// +required
@@ -56,14 +58,20 @@ type SiteSpec struct {
 	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9][A-Za-z0-9._/+-]*$`
 	// +kubebuilder:validation:items:MaxLength=128
 	Modules []string `json:"modules,omitempty"`
+	// images says how images from a registry come into the site's store.
+	// +optional
+	Images SiteImages `json:"images,omitempty"`
 	// pollInterval is the least time between two looks at the batch system; some centres ask for 120s.
 	// +optional
 	PollInterval Duration `json:"pollInterval,omitempty"`
+	// limits bound what this Site's jobs take, and how often the batch system is asked.
+	// +optional
+	Limits SiteLimits `json:"limits,omitempty"`
 }
 
 // JobsDoor is exactly one way to a batch system.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.local), has(self.cli), has(self.ssh), has(self.sim)].filter(x, x).size() == 1",message="name exactly one of local, cli, ssh, sim"
+// +kubebuilder:validation:XValidation:rule="[has(self.local), has(self.cli), has(self.ssh), has(self.rest), has(self.sim)].filter(x, x).size() == 1",message="name exactly one of local, cli, ssh, rest, sim"
 type JobsDoor struct {
 	// local runs jobs as processes on the host of the control plane.
 	// +optional
@@ -74,6 +82,9 @@ type JobsDoor struct {
 	// ssh runs Slurm's own programs on a login node.
 	// +optional
 	SSH *SSHDoor `json:"ssh,omitempty"`
+	// rest asks slurmrestd, over HTTP. It carries no files: it needs files.ssh or files.local beside it.
+	// +optional
+	REST *RESTDoor `json:"rest,omitempty"`
 	// sim runs jobs on a simulated cluster inside the control plane; nothing is measured.
 	// +optional
 	Sim *SimDoor `json:"sim,omitempty"`
@@ -128,7 +139,7 @@ type SSHHost struct {
 	KnownHosts string `json:"knownHosts,omitempty"`
 }
 
-// KeySource says where a private key lies.
+// KeySource says where a private key or a token lies.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.secretKeyRef) != has(self.file)",message="name exactly one of secretKeyRef, file"
 type KeySource struct {
@@ -248,6 +259,12 @@ type Resources struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9_:.,@;-]*$`
 	// +kubebuilder:validation:MaxLength=256
 	Licenses string `json:"licenses,omitempty"`
+	// dependency is what has to be before the job may start, as Slurm's option --dependency names it. The components of a
+	// job that name one name the same.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^(singleton|(after|afterany|afternotok|afterok|aftercorr|afterburstbuffer)(:[0-9_]+(\+[0-9]+)?)+)([,?](singleton|(after|afterany|afternotok|afterok|aftercorr|afterburstbuffer)(:[0-9_]+(\+[0-9]+)?)+))*$`
+	// +kubebuilder:validation:MaxLength=256
+	Dependency string `json:"dependency,omitempty"`
 	// exclusive is Node for nodes that no other job shares.
 	// +optional
 	// +kubebuilder:validation:Enum=Node
@@ -265,13 +282,24 @@ type SiteStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=12
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// door is the kind of door in use: local, cli, ssh or sim.
+	// door is the kind of door in use: local, cli, ssh, rest or sim.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16
 	Door string `json:"door,omitempty"`
 	// jobs is the number of SlurmJobs that refer to this site and have not ended.
 	// +optional
 	Jobs int32 `json:"jobs,omitempty"`
+	// gpuSecondsUsed is what the jobs of deleted SlurmJobs have used of limits.gpuHours, in GPUs times seconds. What those
+	// used that still exist stands in their own status.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	GPUSecondsUsed int64 `json:"gpuSecondsUsed,omitempty"`
+	// charged are the UIDs of SlurmJobs that are about to go, and whose use is part of gpuSecondsUsed already.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=64
+	Charged []string `json:"charged,omitempty"`
 }
 
 // SiteList is a list of Sites.

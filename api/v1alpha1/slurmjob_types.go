@@ -30,7 +30,9 @@ type SlurmJob struct {
 	Status SlurmJobStatus `json:"status,omitempty"`
 }
 
-// SlurmJobSpec is an allocation to make.
+// SlurmJobSpec is an allocation to make: for the components of a run, or to pull the images that they need.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.components) != has(self.images)",message="name exactly one of components, images"
 type SlurmJobSpec struct {
 	// site names the Site in this namespace.
 	// +required
@@ -39,11 +41,17 @@ type SlurmJobSpec struct {
 	// +required
 	Run JobRun `json:"run"`
 	// components run in the job.
-	// +required
+	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=24
-	Components []ComponentReference `json:"components"`
+	Components []ComponentReference `json:"components,omitempty"`
+	// images are pulled into the site's store by the job. Where all of them are there already, there is no job.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	Images []PulledImage `json:"images,omitempty"`
 }
 
 // JobRun is what a job is a part of, and what its node side needs to finish alone.
@@ -67,6 +75,10 @@ type JobRun struct {
 	// +optional
 	// +kubebuilder:default={count: 1, restart: "Process"}
 	Repeats Repeats `json:"repeats,omitempty"`
+	// retries are how often the job is tried again that ended through no fault of its own.
+	// +optional
+	// +kubebuilder:default={site: 2}
+	Retries JobRetries `json:"retries,omitempty"`
 	// peers are the components of the same run that run in other jobs.
 	// +optional
 	// +listType=atomic
@@ -155,6 +167,9 @@ type SlurmJobStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Waiting string `json:"waiting,omitempty"`
+	// expectedStart is when the batch system expects the job to leave the queue; it moves with the queue.
+	// +optional
+	ExpectedStart *metav1.Time `json:"expectedStart,omitempty"`
 	// jobID of the newest attempt.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
@@ -195,6 +210,19 @@ const (
 	AttemptEnded AttemptState = "Ended"
 )
 
+// AttemptClass is whose doing the end of an attempt was. Only the site's is tried again.
+type AttemptClass string
+
+// Attempt classes.
+const (
+	// ClassSite: a node failed, the job could not be started, was preempted, requeued or lost.
+	ClassSite AttemptClass = "Site"
+	// ClassOwn: what ran in the job, what was asked for it, or a limit of it: the next attempt would end likewise.
+	ClassOwn AttemptClass = "Own"
+	// ClassPerson: somebody ended it.
+	ClassPerson AttemptClass = "Person"
+)
+
 // Attempt is one job of the batch system. Its key is the job's name, for ever.
 type Attempt struct {
 	// number of the attempt, from 1.
@@ -216,9 +244,26 @@ type Attempt struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Process string `json:"process,omitempty"`
+	// gpus is the number of GPUs of the job on all of its nodes.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	GPUs int32 `json:"gpus,omitempty"`
+	// gpuSeconds is what the job may use of the Site's limits.gpuHours: its GPUs times its time limit in seconds.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	GPUSeconds int64 `json:"gpuSeconds,omitempty"`
 	// intendTime is when the attempt was stored.
 	// +optional
 	IntendTime *metav1.Time `json:"intendTime,omitempty"`
+	// notBefore is when the attempt is handed in at the earliest: it follows one that the site ended.
+	// +optional
+	NotBefore *metav1.Time `json:"notBefore,omitempty"`
+	// exclude are the nodes that the attempt keeps away from: those that could not run the attempts before.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=253
+	Exclude []string `json:"exclude,omitempty"`
 	// submits is how often a submit was tried under the key; above 1 only after an uncertain answer and two look-ups.
 	// +optional
 	Submits int32 `json:"submits,omitempty"`
@@ -262,6 +307,10 @@ type Attempt struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason,omitempty"`
+	// class is whose doing the end was; empty for one as planned.
+	// +optional
+	// +kubebuilder:validation:Enum=Site;Own;Person
+	Class AttemptClass `json:"class,omitempty"`
 	// message goes with the reason.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
@@ -269,75 +318,6 @@ type Attempt struct {
 	// cancelTime is when a cancel was first decided.
 	// +optional
 	CancelTime *metav1.Time `json:"cancelTime,omitempty"`
-}
-
-// ComponentStatus is what the run directory says of a component, over all its ranks.
-type ComponentStatus struct {
-	// kind of the component.
-	// +required
-	// +kubebuilder:validation:MaxLength=16
-	Kind string `json:"kind"`
-	// name of the object.
-	// +required
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-	// phase of the rank that is furthest behind.
-	// +optional
-	// +kubebuilder:validation:MaxLength=32
-	Phase string `json:"phase,omitempty"`
-	// ready says that every rank is ready.
-	// +optional
-	Ready bool `json:"ready,omitempty"`
-	// ranks of the component.
-	// +optional
-	Ranks int32 `json:"ranks,omitempty"`
-	// endpoint is host:port of the first port of rank 0.
-	// +optional
-	// +kubebuilder:validation:MaxLength=320
-	Endpoint string `json:"endpoint,omitempty"`
-	// repeat under way.
-	// +optional
-	Repeat int32 `json:"repeat,omitempty"`
-	// repeatsDone are the repeats that every rank closed.
-	// +optional
-	RepeatsDone int32 `json:"repeatsDone,omitempty"`
-	// heartbeat is the sum over the ranks of a counter that advances while they live.
-	// +optional
-	Heartbeat int64 `json:"heartbeat,omitempty"`
-	// scrapes that were due and that were good.
-	// +optional
-	Scrapes *Scrapes `json:"scrapes,omitempty"`
-	// live is what a client saw lately.
-	// +optional
-	Live *Live `json:"live,omitempty"`
-	// exit is how the component ended: the worst of its ranks.
-	// +optional
-	Exit *ComponentExit `json:"exit,omitempty"`
-	// message is the last thing that the component had to say.
-	// +optional
-	// +kubebuilder:validation:MaxLength=1024
-	Message string `json:"message,omitempty"`
-}
-
-// Scrapes are counts of scrapes.
-type Scrapes struct {
-	// due is the number that should have been made.
-	Due int64 `json:"due"`
-	// good is the number that succeeded.
-	Good int64 `json:"good"`
-}
-
-// ComponentExit is how a component ended.
-type ComponentExit struct {
-	// code is the exit code.
-	Code int32 `json:"code"`
-	// reason is a CamelCase word.
-	// +kubebuilder:validation:MaxLength=64
-	Reason string `json:"reason"`
-	// message goes with the reason.
-	// +optional
-	// +kubebuilder:validation:MaxLength=1024
-	Message string `json:"message,omitempty"`
 }
 
 // SlurmJobList is a list of SlurmJobs.

@@ -17,13 +17,14 @@ func childName(bm *v1alpha1.Benchmark, component v1alpha1.Name) string {
 // wave is a set of SlurmJobs that are made together. The next one is made when all jobs of the former are over.
 type wave []*v1alpha1.SlurmJob
 
-// waves returns every SlurmJob of a run: one wave, or one for each repeat when each repeat has a job of its own.
+// waves returns every SlurmJob of a run: the one that pulls the images, then one wave, or one for each repeat when each
+// repeat has a job of its own.
 func waves(bm *v1alpha1.Benchmark, run *v1alpha1.RunStatus) []wave {
 	count, restart := max(1, bm.Spec.Repeats.Count), bm.Spec.Repeats.Restart
+	out := imagesWave(bm, run)
 	if restart != v1alpha1.RestartJob {
-		return []wave{makeWave(bm, run, "", 1, count, true)}
+		return append(out, makeWave(bm, run, "", 1, count, true))
 	}
-	out := make([]wave, 0, count)
 	for k := int32(1); k <= count; k++ {
 		out = append(out, makeWave(bm, run, fmt.Sprintf("-r%d", k), k, 1, k == count))
 	}
@@ -34,8 +35,8 @@ func waves(bm *v1alpha1.Benchmark, run *v1alpha1.RunStatus) []wave {
 func makeWave(bm *v1alpha1.Benchmark, run *v1alpha1.RunStatus, suffix string, first, count int32, last bool) wave {
 	base := v1alpha1.JobRun{
 		Owner: bm.Name, Name: run.Name, FirstRepeat: first,
-		Repeats:     v1alpha1.Repeats{Count: count, Restart: bm.Spec.Repeats.Restart},
-		IdleTimeout: bm.Spec.IdleTimeout, BarrierLead: bm.Spec.BarrierLead, Seed: run.Seed, TimeScale: run.TimeScale,
+		Repeats: v1alpha1.Repeats{Count: count, Restart: bm.Spec.Repeats.Restart},
+		Retries: bm.Spec.Retries, IdleTimeout: bm.Spec.IdleTimeout, BarrierLead: bm.Spec.BarrierLead, Seed: run.Seed, TimeScale: run.TimeScale,
 		// Only what the last repeat leaves behind can be kept.
 		KeepServices:  last && bm.Spec.Cleanup.Services == keep,
 		DeleteObjects: bm.Spec.Cleanup.Objects != keep,

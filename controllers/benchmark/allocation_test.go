@@ -29,6 +29,14 @@ func TestWaves(t *testing.T) {
 				"bm-g1-load r1+2 drop: bm-load | Service bm-sim in bm-g1-sim",
 			}},
 		},
+		"images of a registry": {
+			reason: "they are pulled before, each once; what is a file of the site is not",
+			change: func(bm *v1alpha1.Benchmark) {
+				withImages(bm)
+				bm.Spec.Repeats.Restart = v1alpha1.RestartJob
+			},
+			want: jobs{{"bm-g1.images r1+1: (docker://a/b:v1)"}, {"bm-g1-r1 r1+1 drop: bm-sim bm-again bm-file bm-load"}, {"bm-g1-r2 r2+1 drop: bm-sim bm-again bm-file bm-load"}},
+		},
 		"a job for each repeat": {
 			reason: "each repeat has a job of its own, with its number; services are kept only after the last",
 			change: func(bm *v1alpha1.Benchmark) {
@@ -76,6 +84,9 @@ func jobWords(j *v1alpha1.SlurmJob) string {
 	out += ":"
 	for _, c := range j.Spec.Components {
 		out += " " + c.Name
+	}
+	for _, img := range j.Spec.Images {
+		out += " (" + img.URI + ")"
 	}
 	for _, p := range run.Peers {
 		out += " | " + p.Kind + " " + p.Name + " in " + p.Job

@@ -20,6 +20,7 @@ const second = time.Second
 // happens, never with the clock.
 func progressTold(p *pass) bool {
 	for _, tell := range []func(*pass){
+		tellImages,
 		tellServices,
 		tellLoad,
 		tellMonitored,
@@ -226,9 +227,12 @@ func (p *pass) step() (phase, step string) {
 		if reconcile.JobSilent(job) {
 			return cmp.Or(p.bm.Status.Phase, phaseQueued), fmt.Sprintf("site %s does not answer; what runs there goes on", p.bm.Spec.Site)
 		}
-		if words := reconcile.JobWaits(job); words != "" {
+		if words := reconcile.JobWaits(job); words != "" && len(job.Spec.Images) == 0 {
 			return phaseQueued, words
 		}
+	}
+	if job := p.pulling(); job != nil {
+		return pullStep(job)
 	}
 	done, count := p.done(), p.count()
 	if done >= count {

@@ -56,7 +56,7 @@ func TestDecideIsStable(t *testing.T) {
 
 func states(t *testing.T) map[string]state {
 	all := map[string]state{}
-	for _, group := range []map[string]state{startStates(), runStates(), stopStates(), endStates(t), deletionStates()} {
+	for _, group := range []map[string]state{startStates(), runStates(), imageStates(), stopStates(), endStates(t), deletionStates()} {
 		maps.Copy(all, group)
 	}
 	return all

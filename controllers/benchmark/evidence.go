@@ -31,6 +31,8 @@ type JobEvidence struct {
 	Broken  []string
 	// Counters are those of its services, one for each rank and repeat.
 	Counters []rundir.Counters
+	// Images are those that its services ran in, by service.
+	Images map[string]*rundir.UsedImage
 }
 
 // RankEvidence is what one rank of a component says of itself.
@@ -111,6 +113,7 @@ func (r *reader) job(out *Evidence, name, attempt string) {
 		e.Exit = parsed(&e, exitPath, b, rundir.ParseExit)
 	}
 	r.ranks(&e, attempt)
+	r.images(&e, attempt)
 	for _, s := range e.Plan.Services {
 		r.counters(&e, attempt, s)
 	}
@@ -215,6 +218,24 @@ func (e RankEvidence) end() (reason, message string) {
 		return e.Status.Reason, e.Status.Message
 	}
 	return "", ""
+}
+
+// endings are what went wrong while the ranks of services ended, beside how they ended.
+func (e JobEvidence) endings() []string {
+	var out []string
+	for _, r := range e.Ranks {
+		if r.Exit == nil {
+			continue
+		}
+		who := r.Component
+		if r.Rank > 0 {
+			who = fmt.Sprintf("%s rank %d", who, r.Rank)
+		}
+		for _, words := range r.Exit.Warnings {
+			out = append(out, who+": "+words)
+		}
+	}
+	return out
 }
 
 // ended is when the last of the jobs and ranks ended, or zero.

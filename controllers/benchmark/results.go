@@ -59,7 +59,7 @@ func (p *pass) head() results.Result {
 		out.Jobs = append(out.Jobs, p.jobResult(name))
 	}
 	for _, job := range e.Jobs {
-		out.Warnings = append(out.Warnings, job.Broken...)
+		out.Warnings = append(append(out.Warnings, job.Broken...), job.endings()...)
 	}
 	return out
 }
@@ -132,16 +132,32 @@ func (e JobEvidence) addService(one *results.ServiceResult) {
 			one.Engine = s.Engine
 		}
 	}
+	if used := e.Images[one.Name]; used != nil {
+		one.Image = imageResult(used)
+	}
+	var endpoints []string
 	for _, r := range e.Ranks {
 		if r.Component != one.Name {
 			continue
 		}
 		if r.Status != nil && r.Status.Endpoint != nil {
-			one.Endpoint = joinHostPort(r.Status.Endpoint.Host, r.Status.Endpoint.Port)
+			endpoints = append(endpoints, joinHostPort(r.Status.Endpoint.Host, r.Status.Endpoint.Port))
+		}
+		if r.Status != nil && r.Status.GPUs != nil {
+			c := r.Status.GPUs
+			one.GPUs = append(one.GPUs, results.GPUCheck{
+				Rank: r.Rank, Host: r.Status.Host, State: c.State, Message: c.Message, Given: c.Given, Seen: c.Seen,
+			})
 		}
 		if reason, message := r.end(); reason != "" && (one.Outcome == "" || isCause(reason) && !isCause(one.Outcome)) {
 			one.Outcome, one.Message = reason, message
 		}
+	}
+	if len(endpoints) > 0 {
+		one.Endpoint = endpoints[0]
+	}
+	if len(endpoints) > 1 {
+		one.Endpoints = endpoints
 	}
 	for _, c := range e.Counters {
 		if c.Service != one.Name {
@@ -240,18 +256,32 @@ func (e JobEvidence) check(s rundir.Service, c rundir.CrossCheck, repeat int, cl
 	out := results.CheckInput{
 		Service: s.Name, Repeat: repeat, Metric: c.Metric, Labels: c.Labels, Total: c.Total, Tolerance: c.Tolerance, Clients: clients,
 	}
-	seen := 0
+	read, known := 0, false
 	for i := range e.Counters {
 		if e.Counters[i].Service != s.Name || e.Counters[i].Repeat != repeat {
 			continue
 		}
-		if sum, known := e.Counters[i].Increase(c); known {
+		if e.Counters[i].Read(c.Target) {
+			read++
+		}
+		if sum, has := e.Counters[i].Increase(c); has {
 			out.Increase += sum
-			seen++
+			known = true
 		}
 	}
-	out.Known = seen == s.Ranks
+	// A rank that nobody talks to may have no series of the metric: that is zero, if another rank has one.
+	out.Known = known && read == having(s, c.Target)
 	return out
+}
+
+// having is how many ranks of a service have a target.
+func having(s rundir.Service, target string) int {
+	for _, sc := range s.Scrapes {
+		if sc.Name == target && sc.Leader {
+			return s.Ranks / max(1, s.Group)
+		}
+	}
+	return s.Ranks
 }
 
 // failure is what ended the run before its time, or nil: a service that failed, a client that gave up, then what

@@ -53,6 +53,9 @@ func JobWaits(job *v1alpha1.SlurmJob) string {
 	if JobOver(job) {
 		return ""
 	}
+	if c := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Reason == v1alpha1.ReasonSiteBusy {
+		return c.Message
+	}
 	switch job.Status.Phase {
 	case "", string(v1alpha1.AttemptIntended), string(v1alpha1.AttemptSubmitted), string(v1alpha1.AttemptUncertain):
 		return "the job is handed in"
@@ -63,6 +66,22 @@ func JobWaits(job *v1alpha1.SlurmJob) string {
 		return "waits for the queue"
 	}
 	return ""
+}
+
+// GPUSecondsUsed is what the attempts of a job that have ended used of their GPUs. One of which nobody knows the end is
+// taken to have used all of its time.
+func GPUSecondsUsed(job *v1alpha1.SlurmJob) (used int64) {
+	for i := range job.Status.Attempts {
+		a := &job.Status.Attempts[i]
+		switch {
+		case a.State != v1alpha1.AttemptEnded || a.StartTime == nil:
+		case a.EndTime == nil:
+			used += a.GPUSeconds
+		default:
+			used += int64(a.GPUs) * max(0, int64(a.EndTime.Sub(a.StartTime.Time).Seconds()))
+		}
+	}
+	return used
 }
 
 // JobSilent says that the last look at the site of a job that is not over failed.

@@ -65,7 +65,11 @@ func TestJobWaits(t *testing.T) {
 		"no reason": {phase("Queued", ""), "waits for the queue"},
 		"running":   {phase("Running", ""), ""},
 		"ending":    {phase("Ending", ""), ""},
-		"over":      {aJob(func(_ *v1alpha1.SlurmJob, c Conditions) { c.Ended(metav1.ConditionFalse, "Lost", "") }), ""},
+		"busy": {aJob(func(_ *v1alpha1.SlurmJob, c Conditions) {
+			c.Progressing(v1alpha1.ReasonSiteBusy, "waits for its turn at site x: 4 of 4 jobs")
+		}),
+			"waits for its turn at site x: 4 of 4 jobs"},
+		"over": {aJob(func(_ *v1alpha1.SlurmJob, c Conditions) { c.Ended(metav1.ConditionFalse, "Lost", "") }), ""},
 	} {
 		if got := JobWaits(c.job); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)

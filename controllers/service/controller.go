@@ -39,6 +39,8 @@ type Kind struct {
 	children reconcile.Children
 	// unwritten holds what this process could not write into a run directory.
 	unwritten reconcile.Unwritten
+	// outside holds what services answered from outside their sites.
+	outside *outside
 }
 
 // +kubebuilder:rbac:groups=assay.bench,resources=services,verbs=get;list;watch;patch
@@ -64,7 +66,9 @@ func SetupWithManager(mgr ctrl.Manager, deps Deps) error {
 }
 
 func newKind(c client.Client, live client.Reader, deps Deps) *Kind {
-	return &Kind{deps: deps, client: c, live: live, children: reconcile.Children{Client: c, Live: live, Owner: fieldOwner}}
+	return &Kind{
+		deps: deps, client: c, live: live, children: reconcile.Children{Client: c, Live: live, Owner: fieldOwner}, outside: newOutside(),
+	}
 }
 
 // New returns an empty Service.

@@ -12,6 +12,7 @@ import (
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/reconcile"
+	"assay.bench/internal/plan"
 	"assay.bench/internal/rundir"
 )
 
@@ -36,10 +37,11 @@ type pass struct {
 func (k *Kind) Decide(s *v1alpha1.Service, seen World, now time.Time) Decision {
 	p := &pass{s: s, seen: seen}
 	s.Status.ObservedGeneration = s.Generation
-	s.Status.Engine = engine(s)
+	s.Status.Engine = plan.EngineName(&s.Spec.ServiceParameters)
 	p.cond = reconcile.Conditions{List: &s.Status.Conditions, Generation: s.Generation, Now: now}
 	for _, step := range []func(*pass) bool{
 		alive,      // or its job goes, and then it goes
+		reached,    // from outside, where that is asked for
 		hasJob,     // or it gets one, or its run is over
 		told,       // what the job says is copied
 		cleaned,    // the credential ends with the run
@@ -63,16 +65,6 @@ func (p *pass) do(e ...reconcile.Effect) { p.out.Do = append(p.out.Do, e...) }
 func (p *pass) waits(phase, reason, words string) {
 	p.s.Status.Phase = phase
 	p.cond.Progressing(reason, words)
-}
-
-func engine(s *v1alpha1.Service) string {
-	switch {
-	case s.Spec.Command != nil:
-		return "command"
-	case s.Spec.LLMSim != nil:
-		return "llmsim"
-	}
-	return ""
 }
 
 // alive removes what a Service of its own made, and lets the Service go once that is gone.
@@ -142,9 +134,9 @@ func told(p *pass) bool {
 	job := p.seen.Job
 	p.entry = reconcile.JobEntry(job, v1alpha1.ComponentReference{Kind: reconcile.KindService, Name: p.s.Name})
 	s := &p.s.Status
-	s.Job, s.Endpoint, s.Repeat = job.Name, "", 0
+	s.Job, s.Endpoint, s.Endpoints, s.Repeat, s.GPUs = job.Name, "", nil, 0, ""
 	if p.entry != nil {
-		s.Endpoint, s.Repeat = p.entry.Endpoint, p.entry.Repeat
+		s.Endpoint, s.Endpoints, s.Repeat, s.GPUs = p.entry.Endpoint, p.entry.Endpoints, p.entry.Repeat, p.entry.GPUs
 	}
 	return true
 }
@@ -243,6 +235,8 @@ func hasNodes(p *pass) bool {
 // ready tells whether the probes passed.
 func ready(p *pass) bool {
 	switch e := p.entry; {
+	case (e == nil || e.Phase == "") && !owned(p.s) && p.s.Spec.Image != nil && rundir.FromRegistry(p.s.Spec.Image.URI):
+		p.waits(rundir.PhaseWaiting, v1alpha1.ReasonPulling, "its job pulls "+p.s.Spec.Image.URI+" to the site's store, unless it is there")
 	case e == nil || e.Phase == "" || e.Phase == rundir.PhaseWaiting:
 		p.waits(rundir.PhaseWaiting, v1alpha1.ReasonWaiting, "waits for its node")
 	case e.Ready:
@@ -261,10 +255,10 @@ func fits(job *v1alpha1.SlurmJob, s *v1alpha1.Service) bool {
 	return job.DeletionTimestamp.IsZero() && (job.Annotations[v1alpha1.AnnotationSpecHash] == specHash(s) || s.Spec.Suspend)
 }
 
-// specHash is the SHA-256 of the spec without suspend.
+// specHash is the SHA-256 of the spec without what the job does not see: whether it may start, and who asks from outside.
 func specHash(s *v1alpha1.Service) string {
 	spec := s.Spec.DeepCopy()
-	spec.Suspend = false
+	spec.Suspend, spec.Readiness.Tunnel = false, false
 	b, err := json.Marshal(spec)
 	if err != nil {
 		panic(err) // a struct of strings and numbers always marshals

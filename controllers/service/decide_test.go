@@ -101,18 +101,22 @@ func exits(reason, message string) jobChange {
 }
 
 type sight struct {
-	Phase, Job, Endpoint, Ready string
-	Conditions                  []string
-	Do                          []string
-	After                       time.Duration
-	Release                     bool
+	Phase, Job, Endpoint, Ready, Reachable string
+	Conditions                             []string
+	Do                                     []string
+	After                                  time.Duration
+	Release                                bool
 }
 
 func summary(d Decision) sight {
 	out := sight{Phase: d.Status.Phase, Job: d.Status.Job, Endpoint: d.Status.Endpoint, After: d.After, Release: d.Release}
 	for _, c := range d.Status.Conditions {
-		if c.Type == v1alpha1.ConditionReady {
+		switch c.Type {
+		case v1alpha1.ConditionReady:
 			out.Ready = fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
+			continue
+		case v1alpha1.ConditionReachable:
+			out.Reachable = fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
 			continue
 		}
 		out.Conditions = append(out.Conditions, fmt.Sprintf("%s=%s %s", c.Type, c.Status, c.Reason))
@@ -125,6 +129,8 @@ func summary(d Decision) sight {
 			out.Do = append(out.Do, "record "+e.Path)
 		case reconcile.CreateCredential:
 			out.Do = append(out.Do, "credential "+e.Name)
+		case AskOutside:
+			out.Do = append(out.Do, fmt.Sprintf("ask %v GET %q", e.Endpoints, e.Path))
 		case reconcile.Delete:
 			out.Do = append(out.Do, "delete "+e.Kind+" "+e.Name)
 		case reconcile.Abandon:
@@ -147,7 +153,7 @@ type state struct {
 
 func states() map[string]state {
 	all := startStates()
-	for _, more := range []map[string]state{jobStates(), endStates(), deletionStates()} {
+	for _, more := range []map[string]state{jobStates(), endStates(), deletionStates(), outsideStates()} {
 		maps.Copy(all, more)
 	}
 	return all
@@ -403,5 +409,18 @@ func TestKstatus(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s; run the test with -update if this is meant (-want +got):\n%s", path, diff)
+	}
+}
+
+// The status names whichever engine the spec chose.
+func TestEngineIsNamed(t *testing.T) {
+	for want, p := range map[string]v1alpha1.ServiceParameters{
+		"command": {Command: &v1alpha1.CommandEngine{}}, "llmsim": {LLMSim: &v1alpha1.LLMSimEngine{}},
+		"minio": {MinIO: &v1alpha1.MinIOEngine{}}, "vllm": {VLLM: &v1alpha1.VLLMEngine{}}, "": {},
+	} {
+		s := &v1alpha1.Service{Spec: v1alpha1.ServiceSpec{ServiceParameters: p}}
+		if got := (&Kind{}).Decide(s, World{}, now).Status.Engine; got != want {
+			t.Errorf("engine %q, want %q", got, want)
+		}
 	}
 }

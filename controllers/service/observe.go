@@ -38,6 +38,8 @@ type World struct {
 	Start Start
 	// Unwritten says why the last write into the run directory failed, and is "" when it did not.
 	Unwritten string
+	// Outside is how the service shows from outside its site; nil while nothing is to be asked.
+	Outside *Outside
 }
 
 // Start is what a run that starts now would be.
@@ -48,8 +50,16 @@ type Start struct {
 	Seed int64
 }
 
-// Observe reads the SlurmJob, the Benchmark, and for a Service of its own the site.
+// Observe reads the SlurmJob, the Benchmark, for a Service of its own the site, and what was heard from outside.
 func (k *Kind) Observe(ctx context.Context, s *v1alpha1.Service) (World, error) {
+	w, err := k.observe(ctx, s)
+	if err == nil {
+		w.Outside = k.lookOutside(ctx, s, w.Job)
+	}
+	return w, err
+}
+
+func (k *Kind) observe(ctx context.Context, s *v1alpha1.Service) (World, error) {
 	var w World
 	var err error
 	if owned(s) {

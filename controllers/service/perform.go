@@ -36,6 +36,9 @@ func (k *Kind) Perform(ctx context.Context, s *v1alpha1.Service, e reconcile.Eff
 		return k.client.Apply(ctx, config, client.FieldOwner(fieldOwner), client.ForceOwnership)
 	case WriteRecord:
 		return k.writeRecord(ctx, s, e)
+	case AskOutside:
+		k.askOutside(ctx, s, e)
+		return nil
 	case reconcile.CreateCredential:
 		return reconcile.PerformCredential(ctx, k.client, k.deps.Random, s.Namespace, e)
 	case reconcile.Delete:

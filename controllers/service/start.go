@@ -14,7 +14,7 @@ import (
 // start makes the job of a Service of its own, or says what is in its way. The job itself is the stored intent: one
 // that exists is followed, whatever its run is called.
 func start(p *pass) {
-	p.s.Status.Job, p.s.Status.Endpoint, p.s.Status.Repeat = "", "", 0
+	p.s.Status.Job, p.s.Status.Endpoint, p.s.Status.Endpoints, p.s.Status.Repeat = "", "", nil, 0
 	if !nothingInTheWay(p) {
 		return
 	}

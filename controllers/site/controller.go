@@ -42,6 +42,8 @@ type Deps struct {
 	AllowHost bool
 	// Origin describes this control plane; its Origin and Counter are filled in.
 	Origin Origin
+	// Meter counts; nil for nobody.
+	Meter Meter
 	// SweepEvery is the janitor's pace; zero for 10 minutes.
 	SweepEvery time.Duration
 	// Now is the clock.
@@ -53,6 +55,9 @@ type Kind struct{ Deps }
 
 // New makes the controller's knowledge.
 func New(d Deps) *Kind {
+	if d.Meter == nil {
+		d.Meter = unmetered{}
+	}
 	if d.SweepEvery == 0 {
 		d.SweepEvery = 10 * time.Minute
 	}
@@ -101,7 +106,17 @@ func Setup(mgr manager.Manager, k *Kind) error {
 // countPause gathers what many jobs do at once into one look.
 const countPause = 500 * time.Millisecond
 
-// countUsers wakes a Site, a little later, when a SlurmJob of it comes, ends or goes.
+// sight is what a Site counts of a SlurmJob.
+type sight struct {
+	ended, live, deleting bool
+	phase                 string
+}
+
+func sightOf(job *v1alpha1.SlurmJob) sight {
+	return sight{hasEnded(job), isLive(job), !job.DeletionTimestamp.IsZero(), job.Status.Phase}
+}
+
+// countUsers wakes a Site, a little later, when a SlurmJob of it comes, changes its phase, or goes.
 func countUsers() handler.EventHandler {
 	wake := func(o client.Object, q workqueue.TypedRateLimitingInterface[ctrl.Request]) {
 		job, ok := o.(*v1alpha1.SlurmJob)
@@ -120,7 +135,7 @@ func countUsers() handler.EventHandler {
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[ctrl.Request]) {
 			before, ok := e.ObjectOld.(*v1alpha1.SlurmJob)
 			after, ok2 := e.ObjectNew.(*v1alpha1.SlurmJob)
-			if ok && ok2 && (hasEnded(before) != hasEnded(after) || isLive(before) != isLive(after)) {
+			if ok && ok2 && sightOf(before) != sightOf(after) {
 				wake(after, q)
 			}
 		},

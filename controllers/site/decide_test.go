@@ -74,15 +74,50 @@ func TestDecide(t *testing.T) {
 			want: silent},
 		"work folder": {reason: "it answers, and a person has to mend the folder", seen: open(func(w *world) { w.looks.failed = fmt.Errorf("%w: others may write to it", slurmbridge.ErrWorkDir) }),
 			want: want{Ready: "False WorkDirUnusable", Reachable: "True SiteAnswers", Synced: "True SiteAnswers", KStatus: status.FailedStatus}},
-		"beat":         {reason: "others must see that this origin lives", seen: open(func(w *world) { w.looks.beaten = noon.Add(-time.Minute) }), want: with(good, "Beat")},
+		"beat": {reason: "others must see that this origin lives", seen: open(func(w *world) { w.looks.beaten = noon.Add(-time.Minute) }), want: with(good, "Beat")},
+		"beat, changed, in use": {reason: "a control plane that waits lives as well", seen: open(func(w *world) {
+			w.current, w.live, w.elsewhere, w.looks.beaten = false, 2, true, noon.Add(-time.Minute)
+		}),
+			want: want{Ready: "False Waiting", Do: "Beat", KStatus: status.InProgressStatus}},
+		"beat, refused": {reason: "the token has expired, and files go another way", seen: open(func(w *world) {
+			w.looks.failed, w.looks.beaten = slurmbridge.ErrCredentials, noon.Add(-time.Minute)
+		}), want: with(refusedBy(v1alpha1.ReasonCredentialsRefused), "Beat")},
+		"beat, not allowed any more": {reason: "the old door is open still", seen: open(func(w *world) { w.refused, w.looks.beaten = true, noon.Add(-time.Minute) }),
+			want: want{Ready: "False HostAccessRefused", Do: "Beat", KStatus: status.FailedStatus}},
+		"beat failed": {reason: "soon again, for who is silent is taken for dead", seen: open(func(w *world) { w.looks.beaten, w.looks.unbeaten = noon.Add(-10*time.Second), errors.New("disk full") }), want: with(good, "Beat")},
+		"beat failed, refused": {reason: "but who knocks too often is shut out", seen: open(func(w *world) {
+			w.looks.beaten, w.looks.unbeaten = noon.Add(-10*time.Second), slurmbridge.ErrCredentials
+		}), want: good},
 		"first sweep":  {reason: "soon after the door opened", seen: open(func(w *world) { w.looks.swept = time.Time{} }), want: with(good, "Sweep")},
 		"too early":    {reason: "but not before the others had time", seen: open(func(w *world) { w.looks.swept, w.looks.opened = time.Time{}, noon }), want: good},
 		"sweep":        {reason: "and then ever again", seen: open(func(w *world) { w.looks.swept = noon.Add(-10 * time.Minute) }), want: with(good, "Sweep")},
 		"sweep failed": {reason: "sooner when it could not look", seen: open(func(w *world) { w.looks.swept, w.looks.sweepFailed = noon.Add(-2*time.Minute), true }), want: with(good, "Sweep")},
 		"changed": {reason: "a new spec needs a new door", seen: open(func(w *world) { w.current = false }),
 			want: want{Ready: "False Progressing", Do: "Open Probe", KStatus: status.InProgressStatus}},
-		"changed, in use": {reason: "but not under jobs that run", seen: open(func(w *world) { w.current, w.live = false, 2 }),
+		"changed, in use": {reason: "but not under jobs that run elsewhere", seen: open(func(w *world) { w.current, w.live, w.elsewhere = false, 2, true }),
 			want: want{Ready: "False Waiting", KStatus: status.InProgressStatus}},
+		"another way, in use": {reason: "the old one may be gone for good", seen: open(func(w *world) { w.current, w.live, w.looks.failed = false, 2, slurmbridge.ErrHostKey }),
+			want: want{Ready: "False Progressing", Do: "Reopen", KStatus: status.InProgressStatus}},
+		"another way, in vain": {reason: "not at once again", seen: open(func(w *world) {
+			w.current, w.live, w.tried, w.looks.failed = false, 2, true, fmt.Errorf("%w: no route", slurmbridge.ErrUnreachable)
+		}), want: silent},
+		"another way, in vain, later": {reason: "it may have been mended", seen: open(func(w *world) {
+			w.current, w.live, w.tried, w.looks.failed = false, 2, true, fmt.Errorf("%w: no route", slurmbridge.ErrUnreachable)
+			w.looks.probed = noon.Add(-5 * time.Second)
+		}), want: with(silent, "Reopen")},
+		"another way, refused": {reason: "a person has to mend it", seen: open(func(w *world) {
+			w.current, w.live, w.tried, w.looks.failed = false, 2, true, slurmbridge.ErrCredentials
+			w.looks.probed = noon.Add(-5 * time.Second)
+		}), want: refusedBy(v1alpha1.ReasonCredentialsRefused)},
+		"another way, to another site": {reason: "its jobs are not ours", seen: open(func(w *world) {
+			w.current, w.live, w.tried, w.looks.failed = false, 2, true, fmt.Errorf("%w: its cluster is b", errElsewhere)
+		}), want: want{Ready: "False Waiting", KStatus: status.InProgressStatus}},
+		"refused while open, later": {reason: "the key may have been replaced where it lies", seen: open(func(w *world) {
+			w.looks.failed, w.looks.probed = slurmbridge.ErrCredentials, noon.Add(-time.Minute)
+		}), want: with(refusedBy(v1alpha1.ReasonCredentialsRefused), "Open Probe")},
+		"refused under jobs, later": {reason: "and the door to them stays until then", seen: open(func(w *world) {
+			w.live, w.looks.failed, w.looks.probed = 2, slurmbridge.ErrHostKey, noon.Add(-time.Minute)
+		}), want: with(refusedBy(v1alpha1.ReasonHostKeyRefused), "Reopen")},
 		"deleted": {reason: "nobody uses it", gone: true, seen: open(nil), want: want{Do: "Shut", Released: true}},
 		"deleted, in use": {reason: "its users need it to end", gone: true, seen: open(func(w *world) { w.users = []string{"a"} }),
 			want: want{Ready: "False InUse", Reachable: "True SiteAnswers", Synced: "True SiteAnswers", KStatus: status.TerminatingStatus}},
@@ -117,6 +152,35 @@ func TestDecide(t *testing.T) {
 				t.Error("nobody looks again")
 			}
 		})
+	}
+}
+
+// What is said of a token that works, and may not for long.
+func TestTokenEnds(t *testing.T) {
+	for reason, c := range map[string]struct {
+		door    string
+		expires time.Time
+		stale   error
+		want    string
+	}{
+		"it is young":                 {"rest", noon.Add(time.Hour), nil, "SiteAnswers: the site took the credentials"},
+		"it does not tell":            {"rest", time.Time{}, nil, "SiteAnswers: the site took the credentials"},
+		"nobody has renewed it":       {"rest", noon.Add(time.Minute), nil, "CredentialsExpire: the token expires within 2 minutes, and nobody has renewed it: put a new one in its place"},
+		"none could be made":          {"rest", noon.Add(time.Hour), errors.New("a new token: no route"), "CredentialsExpire: the token is still valid, but a new token: no route"},
+		"a key has no end":            {"ssh", time.Time{}, nil, "SiteAnswers: the site took the credentials"},
+		"a door to this very machine": {"local", time.Time{}, nil, "NoCredentialsNeeded: the door local needs no credentials"},
+	} {
+		w := world{door: c.door, open: true, current: true, sweepEvery: time.Minute, expires: c.expires, stale: c.stale}
+		w.looks = looks{opened: noon, probed: noon, beaten: noon, swept: noon}
+		site := &v1alpha1.Site{}
+		if c.door == "rest" {
+			site.Spec.Jobs.REST = &v1alpha1.RESTDoor{}
+		}
+		status := decide(site, w, noon).Status
+		got := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionCredentialsValid)
+		if got == nil || got.Status != metav1.ConditionTrue || !strings.HasPrefix(got.Reason+": "+got.Message, c.want) {
+			t.Errorf("%s: %+v, want %s", reason, got, c.want)
+		}
 	}
 }
 

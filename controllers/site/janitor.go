@@ -25,6 +25,7 @@ func (k *Kind) sweep(ctx context.Context, site *v1alpha1.Site) {
 			err = cancelErr
 			continue
 		}
+		k.Meter.OrphanCancelled(site.Namespace, site.Name)
 		k.Events.Eventf(site, nil, corev1.EventTypeWarning, "OrphanCancelled", "Cancel", "%s",
 			fmt.Sprintf("cancels job %s named %s: %s", o.job.ID, o.job.Key, o.why))
 	}

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -19,12 +20,22 @@ type world struct {
 	door string
 	// refused says that the door is on this host, and that such doors are not allowed.
 	refused bool
-	// open says that a door is open, current that it was opened with this spec.
-	open, current bool
-	looks         looks
-	sweepEvery    time.Duration
+	// open says that a door is open, current that it was opened with this spec. elsewhere says that this spec means another
+	// place than that of the door, tried that the door could not be opened anew with this spec when it was tried last.
+	open, current, elsewhere, tried bool
+	looks                           looks
+	// expires is when the token of the door ends, the zero time where it has none or does not say; stale is why no new one
+	// could be made.
+	expires    time.Time
+	stale      error
+	sweepEvery time.Duration
 	// jobs are the SlurmJobs that refer to the site and have not ended; live are those that may have a job there.
 	jobs, live int
+	// due are the bills of SlurmJobs that are about to go, there the UIDs of those that are not gone.
+	due   []bill
+	there []string
+	// limits are those that the door keeps.
+	limits v1alpha1.SiteLimits
 	// users names every SlurmJob that refers to the site, by a live read; only while the Site is being deleted.
 	users []string
 }
@@ -36,14 +47,20 @@ func (k *Kind) Observe(ctx context.Context, site *v1alpha1.Site) (world, error) 
 		w.door, w.refused = o.Name, o.usesHost(&site.Spec) && !k.AllowHost
 	}
 	if e, ok := k.Registry.snapshot(client.ObjectKeyFromObject(site)); ok {
-		w.open, w.looks = e.open, e.looks
-		w.current = e.uid == site.UID && reflect.DeepEqual(e.spec, doorSpecOf(&site.Spec))
+		w.open, w.looks, w.limits = e.open, e.looks, e.limits
+		if e.token != nil {
+			w.expires, w.stale = e.token.Token()
+		}
+		spec := doorSpecOf(&site.Spec)
+		w.current = e.uid == site.UID && reflect.DeepEqual(e.spec, spec)
+		w.elsewhere, w.tried = e.spec.leadsElsewhere(spec), reflect.DeepEqual(e.tried, spec)
 	}
 	var jobs v1alpha1.SlurmJobList
 	err := k.Client.List(ctx, &jobs, client.InNamespace(site.Namespace), client.MatchingFields{indexUsers: site.Name})
 	if err != nil {
 		return w, fmt.Errorf("SlurmJobs of site %s: %w", site.Name, err)
 	}
+	states := map[string]int{}
 	for i := range jobs.Items {
 		if !hasEnded(&jobs.Items[i]) {
 			w.jobs++
@@ -51,6 +68,11 @@ func (k *Kind) Observe(ctx context.Context, site *v1alpha1.Site) (world, error) 
 		if isLive(&jobs.Items[i]) {
 			w.live++
 		}
+		states[cmp.Or(jobs.Items[i].Status.Phase, "Waiting")]++
+	}
+	k.Meter.Jobs(site.Namespace, site.Name, states, w.live)
+	if w.due, w.there, err = k.bills(ctx, site, jobs.Items); err != nil {
+		return w, fmt.Errorf("SlurmJobs of site %s: %w", site.Name, err)
 	}
 	if !site.DeletionTimestamp.IsZero() {
 		w.users, err = k.users(ctx, client.ObjectKeyFromObject(site))

@@ -29,15 +29,15 @@ func OriginFile(workDir, origin string) string {
 	return filepath.Join(workDir, ".origins", origin+".json")
 }
 
-// beatEvery is how often the counter advances.
-const beatEvery = 30 * time.Second
+// BeatEvery is how often the counter advances.
+const BeatEvery = 30 * time.Second
 
-// beat writes the origin's file. The counter comes from the clock, so it advances over a restart.
-func (o Origin) beat(ctx context.Context, door slurmbridge.Door, now time.Time) error {
+// beat writes the origin's file, and returns its counter. That comes from the clock, so it advances over a restart.
+func (o Origin) beat(ctx context.Context, door slurmbridge.Door, now time.Time) (counter int64, err error) {
 	o.Origin, o.Counter = door.Origin, now.Unix()
 	b, err := json.Marshal(o)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return door.Files.Write(ctx, map[string][]byte{OriginFile(door.WorkDir, door.Origin): append(b, '\n')})
+	return o.Counter, door.Files.Write(ctx, map[string][]byte{OriginFile(door.WorkDir, door.Origin): append(b, '\n')})
 }

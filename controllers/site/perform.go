@@ -19,8 +19,12 @@ import (
 type (
 	// Open opens the door, and shuts the one of before.
 	Open struct{}
+	// Reopen opens the door anew under jobs that run, and keeps the one of before where it leads elsewhere or does not open.
+	Reopen struct{}
 	// Shut closes the door.
 	Shut struct{}
+	// Limit has the door keep the limits of the spec.
+	Limit struct{}
 	// Probe looks through the door.
 	Probe struct{}
 	// Beat writes the origin's file.
@@ -29,21 +33,24 @@ type (
 	Sweep struct{}
 )
 
-// probeTimeout ends a probe of a site that hangs.
-const probeTimeout = 20 * time.Second
+// probeTimeout ends a probe of a site that hangs, openTimeout the opening of one: some 20 MB may have to be sent there.
+const (
+	probeTimeout = 20 * time.Second
+	openTimeout  = 5 * time.Minute
+)
 
 // Perform makes one effect. What a site answers is kept in the registry for the next look, and is no error here.
 func (k *Kind) Perform(ctx context.Context, site *v1alpha1.Site, e reconcile.Effect) error {
 	name := client.ObjectKeyFromObject(site)
 	switch e.(type) {
 	case Open:
-		o, ok := k.opener(site)
-		if !ok || o.usesHost(&site.Spec) && !k.AllowHost {
-			return fmt.Errorf("site %s: no door may be opened for this spec", site.Name)
-		}
-		k.Registry.unlock(ctx, site, o, k.secretsOf(site.Namespace))
+		return k.open(ctx, site, k.Registry.unlock)
+	case Reopen:
+		return k.open(ctx, site, k.Registry.reopen)
 	case Shut:
 		k.Registry.shut(name)
+	case Limit:
+		k.Registry.limit(name, site.Spec.Limits)
 	case Probe:
 		k.probe(ctx, name)
 	case Beat:
@@ -53,6 +60,18 @@ func (k *Kind) Perform(ctx context.Context, site *v1alpha1.Site, e reconcile.Eff
 	default:
 		return fmt.Errorf("site: no effect %T", e)
 	}
+	return nil
+}
+
+// open opens the door that the spec asks for, in one way or the other.
+func (k *Kind) open(ctx context.Context, site *v1alpha1.Site, way func(context.Context, *v1alpha1.Site, Opener, Secrets)) error {
+	o, ok := k.opener(site)
+	if !ok || o.usesHost(&site.Spec) && !k.AllowHost {
+		return fmt.Errorf("site %s: no door may be opened for this spec", site.Name)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, fmt.Errorf("it was not open within %s", openTimeout))
+	defer cancel()
+	way(ctx, site, o, k.secretsOf(site.Namespace))
 	return nil
 }
 
@@ -80,27 +99,28 @@ func (k *Kind) probe(ctx context.Context, name client.ObjectKey) {
 	if !ok || !e.open {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	var err error
-	if e.prober != nil {
-		err = e.prober.Probe(ctx, e.door.WorkDir)
-	} else {
-		_, err = e.door.Jobs.List(ctx)
-	}
+	err := Opened{Prober: e.prober, Jobs: e.door.Jobs}.probe(ctx, e.door.WorkDir)
 	k.Registry.change(name, func(e *entry) { e.looks.probed, e.looks.failed = k.Now(), err })
 }
 
-// beat tries again at the next pass when it failed: a stale counter says so by itself.
+// beat writes the origin's file, and keeps why that failed: who waits too long for it is taken for dead.
 func (k *Kind) beat(ctx context.Context, name client.ObjectKey) {
 	e, ok := k.Registry.snapshot(name)
 	if !ok || !e.open {
 		return
 	}
-	if err := k.Origin.beat(ctx, e.door, k.Now()); err != nil {
+	within, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	counter, err := k.Origin.beat(within, e.door, k.Now())
+	if err != nil {
 		log.FromContext(ctx).Info("the origin's file was not written", "error", err.Error())
 	}
-	k.Registry.change(name, func(e *entry) { e.looks.beaten = k.Now() })
+	k.Registry.change(name, func(e *entry) {
+		e.looks.beaten, e.looks.unbeaten = k.Now(), err
+		if err == nil {
+			e.counter = counter
+		}
+	})
 }
 
 // tidyEvery is how often doors without a Site are looked at.

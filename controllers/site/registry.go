@@ -43,12 +43,20 @@ type Opened struct {
 	Files slurmbridge.Files
 	// Prober is nil where the door has none; then a list of the jobs is the probe.
 	Prober slurmbridge.Prober
+	// Dialer is nil where the door reaches no ports of the nodes.
+	Dialer slurmbridge.Dialer
 	// Node is the absolute path of assay-node on the site.
 	Node string
 	// Remembers is slurmbridge.Door.Remembers.
 	Remembers time.Duration
+	// Cluster is the name of the batch system; empty where nobody tells.
+	Cluster string
+	// Token tells of the token that the door works with; nil where it has none.
+	Token slurmbridge.TokenHolder
 	// Pace is how often the site may be asked.
 	Pace poll.Pace
+	// Limit changes how often the site may be asked; nil for a door without a limit.
+	Limit func(v1alpha1.SiteLimits)
 	// Close ends what Open began; nil for nothing.
 	Close func()
 }
@@ -68,12 +76,19 @@ type Registry struct {
 // entry is one site: the open door, and what the last looks through it told.
 type entry struct {
 	uid types.UID
-	// spec is what the door was opened with.
-	spec   doorSpec
-	open   bool
-	door   slurmbridge.Door
-	poller *poll.Poller
-	prober slurmbridge.Prober
+	// spec is what the door was opened with, tried that by which it was last to be opened anew, in vain.
+	spec, tried doorSpec
+	// cluster is Opened.Cluster, counter that of the newest mark that was written through the door.
+	cluster string
+	counter int64
+	open    bool
+	door    slurmbridge.Door
+	poller  *poll.Poller
+	prober  slurmbridge.Prober
+	token   slurmbridge.TokenHolder
+	// limits are those that limit was given last.
+	limits v1alpha1.SiteLimits
+	limit  func(v1alpha1.SiteLimits)
 	stop   func()
 	looks  looks
 }
@@ -81,22 +96,12 @@ type entry struct {
 // looks are times and answers of this process.
 type looks struct {
 	opened, probed, beaten, swept time.Time
-	// failed is why the door did not open or the last probe failed.
+	// failed is why the door did not open, the first time or anew, or why the last probe failed.
 	failed error
+	// unbeaten is why the last beat was not written.
+	unbeaten error
 	// sweepFailed says that the janitor could not look.
 	sweepFailed bool
-}
-
-// doorSpec is the part of a spec that a door depends on.
-type doorSpec struct {
-	jobs         v1alpha1.JobsDoor
-	files        v1alpha1.FilesDoor
-	workDir      string
-	pollInterval v1alpha1.Duration
-}
-
-func doorSpecOf(s *v1alpha1.SiteSpec) doorSpec {
-	return doorSpec{jobs: *s.Jobs.DeepCopy(), files: *s.Files.DeepCopy(), workDir: s.WorkDir, pollInterval: s.PollInterval}
 }
 
 // NewRegistry makes a registry for a control plane's origin. notify is called, and must not block, when a poll saw a
@@ -172,41 +177,14 @@ func (r *Registry) change(name types.NamespacedName, f func(*entry)) {
 	f(e)
 }
 
-// unlock opens a door and starts its poll. An open door of before is shut first. An error is kept for the next look.
-func (r *Registry) unlock(ctx context.Context, site *v1alpha1.Site, o Opener, secrets Secrets) {
-	name := types.NamespacedName{Namespace: site.Namespace, Name: site.Name}
-	r.shut(name)
-	opened, err := o.Open(ctx, site, secrets)
-	if err != nil {
-		r.change(name, func(e *entry) {
-			*e = entry{uid: site.UID, spec: doorSpecOf(&site.Spec), looks: looks{probed: r.now(), failed: err}}
-		})
-		return
-	}
-	opened.Pace.ListFloor = max(opened.Pace.ListFloor, site.Spec.PollInterval.Or(0))
-	poller := poll.New(poll.Options{Jobs: opened.Jobs, Files: opened.Files, Pace: opened.Pace, Notify: r.notify, Now: r.now})
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the poll outlives this call
-	var running sync.WaitGroup
-	running.Go(func() { poller.Run(ctx) })
+// limit changes how often an open site may be asked.
+func (r *Registry) limit(name types.NamespacedName, limits v1alpha1.SiteLimits) {
 	r.change(name, func(e *entry) {
-		*e = entry{
-			uid: site.UID, spec: doorSpecOf(&site.Spec), open: true, poller: poller, prober: opened.Prober,
-			door: slurmbridge.Door{
-				Jobs: opened.Jobs, Files: opened.Files, WorkDir: site.Spec.WorkDir, Origin: r.origin, Node: opened.Node, Remembers: opened.Remembers,
-			},
-			stop: func() {
-				cancel()
-				running.Wait()
-				if opened.Close != nil {
-					opened.Close()
-				}
-			},
-			looks: looks{opened: r.now()},
+		e.limits = limits
+		if e.limit != nil {
+			e.limit(limits)
 		}
 	})
-	if r.isClosed() {
-		r.shut(name)
-	}
 }
 
 func (r *Registry) isClosed() bool {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
@@ -29,7 +31,7 @@ func kind(t *testing.T, objects ...client.Object) (*Kind, *sim.Cluster, *events.
 	now := func() time.Time { return noon }
 	cluster := sim.New(sim.Options{Now: now})
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
@@ -127,6 +129,23 @@ func TestDoorThatDoesNotOpen(t *testing.T) {
 	if seen.open || seen.looks.failed == nil || !strings.Contains(seen.looks.failed.Error(), "make") {
 		t.Errorf("want the opener's words, got %+v", seen)
 	}
+}
+
+// A host that takes our connection and says nothing more holds up none of the others for ever.
+func TestDoorThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, _, _ := kind(t)
+		k.Openers = []Opener{{Name: "ssh", Matches: func(*v1alpha1.SiteSpec) bool { return true },
+			Open: func(ctx context.Context, _ *v1alpha1.Site, _ Secrets) (Opened, error) {
+				<-ctx.Done()
+				return Opened{}, context.Cause(ctx)
+			}}}
+		start := time.Now()
+		seen := perform(t, k, simSite(), Open{})
+		if took := time.Since(start); took != openTimeout || seen.open || seen.looks.failed == nil || seen.looks.failed.Error() != "it was not open within 5m0s" {
+			t.Errorf("after %s it is %+v", took, seen)
+		}
+	})
 }
 
 func TestBeat(t *testing.T) {

@@ -62,7 +62,7 @@ func components(job *v1alpha1.SlurmJob, seen *world) []v1alpha1.ComponentStatus 
 		ref := job.Spec.Components[i]
 		c := v1alpha1.ComponentStatus{Kind: ref.Kind, Name: ref.Name, Ranks: int32(p.ranks)}
 		if old := entry(job.Status.Components, ref); old != nil {
-			c.RepeatsDone, c.Exit, c.Endpoint = old.RepeatsDone, old.Exit, old.Endpoint
+			c.RepeatsDone, c.Exit, c.Endpoint, c.Endpoints = old.RepeatsDone, old.Exit, old.Endpoint, old.Endpoints
 		}
 		merge(&c, p, seen.plan.Repeats)
 		out = append(out, c)
@@ -82,17 +82,24 @@ func entry(list []v1alpha1.ComponentStatus, ref v1alpha1.ComponentReference) *v1
 // merge fills the entry of one component.
 func merge(c *v1alpha1.ComponentStatus, p part, repeats rundir.Repeats) {
 	c.Ready = p.ranks > 0
+	var endpoints []string
 	for i, r := range p.seen {
 		c.Ready = c.Ready && r.status != nil && r.status.Ready
 		if r.status == nil {
 			continue
 		}
 		c.Heartbeat += r.status.Heartbeat
-		if i == 0 && r.status.Endpoint != nil {
-			c.Endpoint = net.JoinHostPort(r.status.Endpoint.Host, strconv.Itoa(r.status.Endpoint.Port))
+		if e := r.status.Endpoint; e != nil {
+			endpoints = append(endpoints, net.JoinHostPort(e.Host, strconv.Itoa(e.Port)))
+			if i == 0 {
+				c.Endpoint = endpoints[0]
+			}
 		}
 	}
-	c.Scrapes, c.Live = scrapes(p.seen), live(p.seen)
+	if c.Ready && len(endpoints) > 1 {
+		c.Endpoints = endpoints
+	}
+	c.Scrapes, c.Live, c.GPUs = scrapes(p.seen), live(p.seen), gpus(p.seen)
 	c.Phase = rundir.PhaseWaiting
 	if s := speaker(p.seen); s != nil {
 		c.Phase, c.Repeat, c.Message = s.Phase, int32(s.Repeat), reconcile.Clip(s.Message, 1024)
@@ -137,6 +144,21 @@ func scrapes(ranks []rankSight) *v1alpha1.Scrapes {
 		out.Good += r.status.Scrapes.Good
 	}
 	return out
+}
+
+// gpus says what the ranks' check of their GPUs came to: the first that is not verified speaks for all.
+func gpus(ranks []rankSight) string {
+	words := ""
+	for _, r := range ranks {
+		if r.status == nil || r.status.GPUs == nil {
+			continue
+		}
+		words = r.status.GPUs.State
+		if words != rundir.GPUVerified {
+			return reconcile.Clip(reconcile.Sentence(words, r.status.GPUs.Message), 512)
+		}
+	}
+	return words
 }
 
 // live adds up rates and counts and takes the worst latency; nil when no rank runs a load.

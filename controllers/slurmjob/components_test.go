@@ -20,6 +20,10 @@ func rankIn(phase string, repeat int, edit func(*rundir.Status)) rankSight {
 	return rankSight{status: s, repeats: map[int]*rundir.Exit{}}
 }
 
+func seesGPUs(state, message string) func(*rundir.Status) {
+	return func(s *rundir.Status) { s.GPUs = &rundir.GPUCheck{State: state, Message: message} }
+}
+
 func closed(r rankSight, repeats ...int) rankSight {
 	for _, k := range repeats {
 		r.repeats[k] = &rundir.Exit{Reason: rundir.ExitReasonEnded}
@@ -46,6 +50,10 @@ func TestMerge(t *testing.T) {
 		"service": {"the endpoint is rank 0's, with brackets where IPv6 needs them", []rankSight{rankIn("Ready", 2, func(s *rundir.Status) {
 			s.Ready, s.Endpoint, s.Scrapes = true, &rundir.Endpoint{Host: "fd00::1", Port: 8000}, &rundir.Scrapes{Due: 5, Good: 4}
 		})}, v1alpha1.ComponentStatus{Phase: "Ready", Ready: true, Repeat: 2, Endpoint: "[fd00::1]:8000", Heartbeat: 10, Scrapes: &v1alpha1.Scrapes{Due: 5, Good: 4}}},
+		"its GPUs": {"all are as given", []rankSight{rankIn("Ready", 1, seesGPUs(rundir.GPUVerified, "")), rankIn("Ready", 1, seesGPUs(rundir.GPUVerified, ""))},
+			v1alpha1.ComponentStatus{Phase: "Ready", Repeat: 1, Heartbeat: 20, GPUs: "Verified"}},
+		"GPUs unknown": {"the rank that is not sure speaks for all", []rankSight{rankIn("Ready", 1, seesGPUs(rundir.GPUVerified, "")), rankIn("Ready", 1, seesGPUs(rundir.GPUUnverified, "no nvidia-smi"))},
+			v1alpha1.ComponentStatus{Phase: "Ready", Repeat: 1, Heartbeat: 20, GPUs: "Unverified: no nvidia-smi"}},
 		"loads": {"rates add up, the worst latency counts", []rankSight{
 			rankIn("Measuring", 1, func(s *rundir.Status) { s.Live = &rundir.Live{Rate: 7.5, P99: 0.1, Requests: 10, Errors: 1} }),
 			rankIn("Warmup", 1, func(s *rundir.Status) { s.Live = &rundir.Live{Rate: 7.7, P99: 0.196, Requests: 5} }),

@@ -8,6 +8,7 @@ package slurmjob
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -56,6 +57,8 @@ type Deps struct {
 	Poller func(namespace, name string) (Poller, bool)
 	// Process names this process of the control plane.
 	Process string
+	// Meter counts; nil for nobody.
+	Meter Meter
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -65,10 +68,17 @@ type Kind struct {
 	Deps
 	memory     *memory
 	preflights *preflights
+	turns      *turns
+	leases     *leases
 }
 
 // New makes the controller's knowledge.
-func New(d Deps) *Kind { return &Kind{Deps: d, memory: newMemory(), preflights: newPreflights()} }
+func New(d Deps) *Kind {
+	if d.Meter == nil {
+		d.Meter = unmetered{}
+	}
+	return &Kind{Deps: d, memory: newMemory(), preflights: newPreflights(), turns: newTurns(), leases: newLeases()}
+}
 
 // New returns an empty object.
 func (k *Kind) New() *v1alpha1.SlurmJob { return &v1alpha1.SlurmJob{} }
@@ -78,7 +88,12 @@ func (k *Kind) Finalizer(*v1alpha1.SlurmJob) string { return v1alpha1.FinalizerJ
 
 // Decide tells the story of the job, from what was seen.
 func (k *Kind) Decide(job *v1alpha1.SlurmJob, seen world, now time.Time) decision {
-	return decide(job, seen, now)
+	before := job.Status.DeepCopy()
+	d := decide(job, seen, now)
+	if c, some := counts(*before, d); some {
+		d.Do = slices.Insert(d.Do, 0, reconcile.Effect(c))
+	}
+	return d
 }
 
 // Wake has the object of a key looked at soon. It does not block; a poller calls it.
@@ -90,8 +105,9 @@ const (
 	indexComponent = "slurmjob.component"
 )
 
-// workers is the number of objects that are looked at side by side. Most of their time they wait for a shared look-up.
-const workers = 16
+// workers is the number of objects that are looked at side by side. Most of their time they wait for a shared look-up, or
+// for their turn under the site's limit of requests; the more of them wait, the more share a look-up.
+const workers = 96
 
 // Setup adds the controller to a manager.
 func Setup(mgr manager.Manager, k *Kind) error {

@@ -42,10 +42,13 @@ func decide(job *v1alpha1.SlurmJob, seen world, now time.Time) decision {
 		siteClosed,      // without the door nothing can be known or done
 		siteSilent,      // a failed look changes nothing
 		deletedAndAlive, // end its jobs and look until they are gone
+		backsOff,        // the site ended the attempt before: leave it some time
+		imagesThere,     // there is nothing to pull
 		notMade,         // no attempt can be made: say why
 		intended,        // store the attempt before anything else
 		filesMissing,    // put its files there before the job can start
 		impossible,      // the batch system could never run it
+		notNow,          // it takes no such job now: try again later
 		neverSubmitted,  // hand it in: nobody has
 		refused,         // the batch system will never take it
 		unseen,          // wait for an uncertain submit, or count the answers that do not know the job
@@ -140,6 +143,11 @@ func deletedAndGone(p *pass) bool {
 	if len(alive(p.seen.jobs)) > 0 || len(p.seen.strays) > 0 {
 		return false
 	}
+	if p.seen.owes && reconcile.GPUSecondsUsed(p.job) > 0 {
+		p.cond.Progressing(v1alpha1.ReasonDeleting, "waits until the Site has counted the GPU-hours that it used")
+		p.again(time.Second)
+		return true
+	}
 	for i := range p.status.Attempts {
 		p.do(Forget{Key: slurmbridge.Key(p.status.Attempts[i].Key)})
 	}
@@ -194,13 +202,17 @@ func siteSilent(p *pass) bool {
 	return false
 }
 
+// looksForGone is how often a job that was cancelled is looked for before it is cancelled again. All such jobs of a site
+// share the looks, but each costs a cancel of its own.
+const looksForGone = 3
+
 // deletedAndAlive ends every job of a deleted object and goes on looking until they are gone.
 func deletedAndAlive(p *pass) bool {
 	if !isDeleting(p.job) {
 		return false
 	}
 	a := p.attempt()
-	p.again(p.seen.patience.gap)
+	p.again(p.seen.patience.gap / looksForGone)
 	if !ended(a) {
 		p.deleteNewest(a)
 	}
@@ -216,7 +228,9 @@ func deletedAndAlive(p *pass) bool {
 		p.do(WriteControl{Key: slurmbridge.Key(a.Key), Directory: p.status.Directory, Lease: want})
 	}
 	for _, j := range live {
-		p.do(Cancel{Key: slurmbridge.Key(a.Key), ID: j.ID})
+		if !p.now.Before(p.seen.cancelled[j.ID].Add(p.seen.patience.gap)) {
+			p.do(Cancel{Key: slurmbridge.Key(a.Key), ID: j.ID})
+		}
 	}
 	message := fmt.Sprintf("waits for %s to end", ids(live))
 	if p.seen.doErr != nil {
@@ -231,15 +245,17 @@ func (p *pass) deleteNewest(a *v1alpha1.Attempt) {
 	j, ok := kept(a, p.seen.jobs)
 	if !ok {
 		p.countMissing(a)
-		unheard := a.JobID == "" && p.missing(a, lookupsBeforeSubmit, p.seen.patience.grace, a.SubmitTry)
-		if unheard || p.missing(a, lookupsBeforeLost, p.seen.patience.lost, a.MissingSince) {
+		unheard := a.JobID == "" && p.missing(a, lookupsBeforeSubmit, p.seen.patience.grace)
+		if unheard || p.missing(a, lookupsBeforeLost, p.seen.patience.lost) {
 			endAttempt(a, v1alpha1.ReasonCancelled, "deleted; the batch system does not know the job")
+			a.Class = v1alpha1.ClassPerson
 		}
 		return
 	}
 	record(a, j)
 	if j.Over() {
 		endAttempt(a, v1alpha1.ReasonCancelled, "deleted")
+		a.Class = v1alpha1.ClassPerson
 		return
 	}
 	if a.CancelTime == nil {

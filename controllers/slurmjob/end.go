@@ -18,8 +18,8 @@ type verdict struct {
 	succeeded bool
 	// reason is the attempt's; conditions carry it too, or say why in the words of the API's outcomes.
 	reason, message string
-	// again says that the end was none of the benchmark's doing: another attempt may do better.
-	again bool
+	// interrupted says that the batch system calls it the site's doing.
+	interrupted bool
 }
 
 // ends reads how a job ended, once its files had time to appear.
@@ -73,14 +73,25 @@ func judge(p *pass, j slurmbridge.Job) verdict {
 	if exit != nil {
 		exitReason, exitMessage = exit.Reason, exit.Message
 	}
-	failed := firstFailed(p)
+	a, failed := p.attempt(), firstFailed(p)
+	ofPull, isPull := judgePull(p, j, exitReason, exitMessage)
 	switch {
-	case exitReason == rundir.ExitReasonRequeued, p.attempt().CancelTime != nil && j.Restarts > 0:
-		return verdict{again: true, reason: v1alpha1.ReasonRequeued, message: fmt.Sprintf("the batch system started job %s again, and a measurement is never resumed", j.ID)}
+	case a.CancelTime != nil && a.Reason == v1alpha1.ReasonLaunchFailure, j.Reason == v1alpha1.ReasonCancelled && p.seen.unbegun && a.CancelTime == nil:
+		// Slurm itself cancels a job that it could not start and may not start again. Squeue does not tell who it was,
+		// but a person's cancel finds the script at work.
+		return verdict{reason: v1alpha1.ReasonLaunchFailure, message: blames(v1alpha1.ReasonLaunchFailure, a.Nodes, j)}
+	case exitReason == rundir.ExitReasonRequeued, j.ExitCode == rundir.ExitRequeued, a.CancelTime != nil && j.Restarts > 0:
+		// The batch system ended the first start as it ends any job, and that one may have written its own end: what the
+		// second start says by its exit code counts.
+		return verdict{reason: v1alpha1.ReasonRequeued, message: fmt.Sprintf("the batch system started job %s again, and a measurement is never resumed", j.ID)}
 	case j.Phase == slurmbridge.Interrupted:
-		return verdict{again: true, reason: word(j.Reason), message: fmt.Sprintf("the site ended job %s: %s", j.ID, says(j))}
+		return verdict{interrupted: true, reason: word(j.Reason), message: blames(word(j.Reason), a.Nodes, j)}
+	case isPull:
+		return ofPull
+	case ranOutOfMemory(j, failed):
+		return verdict{reason: rundir.ExitReasonOutOfMemory, message: p.outOfMemory(j)}
 	case j.Reason == v1alpha1.ReasonTimeLimit, exitReason == rundir.ExitReasonTimeLimit:
-		return verdict{reason: v1alpha1.ReasonTimeLimit, message: fmt.Sprintf("job %s reached its time limit; what it measured until then is kept, marked truncated", j.ID)}
+		return verdict{reason: v1alpha1.ReasonTimeLimit, message: fmt.Sprintf("job %s reached its time limit%s: raise resources.timeLimit; what it measured until then is kept, marked truncated", j.ID, p.limitWords())}
 	case j.Reason == v1alpha1.ReasonCancelled:
 		return verdict{reason: v1alpha1.ReasonCancelled, message: fmt.Sprintf("job %s was cancelled at the batch system", j.ID)}
 	case exitReason == rundir.ExitReasonClaimed:
@@ -95,12 +106,23 @@ func judge(p *pass, j slurmbridge.Job) verdict {
 		if exitReason != "" && exitReason != rundir.ExitReasonEnded {
 			return verdict{reason: word(exitReason), message: exitMessage}
 		}
-		return verdict{reason: word(orElse(j.Reason, v1alpha1.ReasonNonZeroExit)), message: fmt.Sprintf("job %s ended with exit code %d; job.log in %s says why", j.ID, j.ExitCode, p.status.Directory)}
+		return verdict{reason: word(orElse(j.Reason, v1alpha1.ReasonNonZeroExit)), message: fmt.Sprintf("job %s %s; job.log in %s says why", j.ID, howEnded(j), p.status.Directory)}
 	}
 	if missing := withoutEnd(p); missing != "" {
 		return verdict{reason: v1alpha1.ReasonFailed, message: missing}
 	}
+	if pullsOnly(p.job) {
+		return pulled(p, j)
+	}
 	return verdict{succeeded: true, reason: v1alpha1.ReasonCompleted, message: fmt.Sprintf("job %s and all its components ended as planned", j.ID)}
+}
+
+// howEnded is how the script of a job ended, in words.
+func howEnded(j slurmbridge.Job) string {
+	if j.Signal > 0 { // the exit code is that of no program
+		return fmt.Sprintf("was ended by signal %d", j.Signal)
+	}
+	return fmt.Sprintf("ended with exit code %d", j.ExitCode)
 }
 
 // scriptSays is what an exit code of job.sh means where there is no exit.json to say so: the folder may be the trouble.
@@ -184,11 +206,17 @@ func endAttempt(a *v1alpha1.Attempt, reason, message string) {
 // finish ends the newest attempt, and either intends the next one or ends the object.
 func (p *pass) finish(v verdict) {
 	a := p.attempt()
+	end := kindOf(v, begun(p.status.Components))
 	endAttempt(a, v.reason, v.message)
+	a.Class = end.class
 	p.do(Forget{Key: slurmbridge.Key(a.Key)})
-	if v.again && p.mayTryAgain(a) {
+	again, why := p.mayTryAgain(a, end)
+	if again {
 		p.tryAgain(v)
 		return
+	}
+	if why != "" {
+		v.message += "; " + why
 	}
 	p.status.Phase = "Failed"
 	if v.succeeded {
@@ -215,34 +243,4 @@ func outcome(reason string) string {
 		return v1alpha1.ReasonAborted
 	}
 	return word(reason)
-}
-
-// mayTryAgain says whether another attempt makes sense. A measurement is never resumed: the next attempt begins at the
-// first repeat. Components of the run in other jobs cannot go back with it, so then a job that began is not tried again.
-func (p *pass) mayTryAgain(a *v1alpha1.Attempt) bool {
-	if int(a.Number) >= maxAttempts || isDeleting(p.job) {
-		return false
-	}
-	return len(p.job.Spec.Run.Peers) == 0 || !begun(p.status.Components)
-}
-
-// The attempts that are made, and those that are kept.
-const (
-	maxAttempts  = 3
-	keptAttempts = 10
-)
-
-// tryAgain intends the next attempt, which begins from nothing.
-func (p *pass) tryAgain(v verdict) {
-	n := p.seen.next
-	p.event(true, "AttemptRetried", "Retry", fmt.Sprintf("attempt %d ended with %s; attempt %d begins anew: %s", n.number-1, word(v.reason), n.number, v.message))
-	p.status.Attempts = append(p.status.Attempts, intend(n.number, n.key, n.process, p.now))
-	if extra := len(p.status.Attempts) - keptAttempts; extra > 0 {
-		p.status.Attempts = p.status.Attempts[extra:]
-	}
-	p.status.Directory, p.status.Components = n.directory, nil
-	p.cond.Remove(v1alpha1.ConditionScheduled)
-	p.cond.Remove(v1alpha1.ConditionRunning)
-	p.toldIntended(reconcile.Clip(fmt.Sprintf("attempt %d follows one that ended with %s: %s", n.number, word(v.reason), v.message), 1024))
-	p.again(time.Millisecond)
 }

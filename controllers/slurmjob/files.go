@@ -1,10 +1,14 @@
 package slurmjob
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -15,6 +19,7 @@ import (
 	"assay.bench/api/v1alpha1"
 	"assay.bench/internal/plan"
 	"assay.bench/internal/rundir"
+	"assay.bench/slurmbridge"
 )
 
 // credential turns a Secret into a file of secrets/. Secrets are read live: a cache of them would hold every Secret of
@@ -154,4 +159,21 @@ func isStarting(list []v1alpha1.ComponentStatus) bool {
 		}
 	}
 	return len(list) == 0
+}
+
+// prologWords are those of slurmd 22.05 in the log of a job whose prolog failed. Later versions make no log then.
+const prologWords = "Error running slurm prolog: "
+
+// neverBegan says that a job's script never began: its log is made before its first line runs.
+func neverBegan(ctx context.Context, door slurmbridge.Door, directory string) (bool, error) {
+	log, err := door.Files.Open(ctx, filepath.Join(directory, rundir.JobLogFile), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	const most = 4 << 10 // they are the only ones where the script never began
+	begin, err := io.ReadAll(io.LimitReader(log, most))
+	return bytes.Contains(begin, []byte(prologWords)), errors.Join(err, log.Close())
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/reconcile"
 	"assay.bench/internal/rundir"
@@ -37,7 +39,9 @@ func record(a *v1alpha1.Attempt, j slurmbridge.Job) {
 	a.JobID, a.Cluster = reconcile.Clip(j.ID, 64), reconcile.Clip(j.Cluster, 64)
 	a.SubmitTime = keep(a.SubmitTime, j.Submitted)
 	a.StartTime = keep(a.StartTime, j.Started)
-	a.Nodes = reconcile.Clip(j.Nodes, 1024)
+	if j.Nodes != "" { // one that is in the queue again has none, and what it had may be the trouble
+		a.Nodes = reconcile.Clip(j.Nodes, 1024)
+	}
 	if j.Over() {
 		a.EndTime = keep(a.EndTime, j.Ended)
 		code := int32(j.ExitCode)
@@ -60,6 +64,9 @@ func adopted(p *pass) bool {
 	return false
 }
 
+// eventDuplicate is the reason of the event of a job that was doubled.
+const eventDuplicate = "DuplicateJobCancelled"
+
 // cancelDuplicates ends every other job under the key.
 func (p *pass) cancelDuplicates(a *v1alpha1.Attempt) {
 	if a.JobID == "" {
@@ -76,7 +83,7 @@ func (p *pass) cancelDuplicates(a *v1alpha1.Attempt) {
 	// The message makes the event happen once for each set of duplicates.
 	if text := reconcile.Clip("a duplicate was cancelled: "+ids(others), 1024); a.Message != text {
 		a.Message = text
-		p.event(true, "DuplicateJobCancelled", "Cancel", fmt.Sprintf("cancels %s: the key %s belongs to job %s", ids(others), a.Key, a.JobID))
+		p.event(true, eventDuplicate, "Cancel", fmt.Sprintf("cancels %s: the key %s belongs to job %s", ids(others), a.Key, a.JobID))
 	}
 }
 
@@ -111,6 +118,9 @@ func requeuedOnHold(p *pass) bool {
 	if a.CancelTime == nil {
 		a.CancelTime = stamp(p.now)
 	}
+	if j.Reason == v1alpha1.ReasonLaunchFailure {
+		a.Reason = v1alpha1.ReasonLaunchFailure // the job's end does not tell it
+	}
 	message := fmt.Sprintf("the batch system could not start job %s and holds it (%s); it is cancelled", j.ID, j.Message)
 	p.cond.False(v1alpha1.ConditionScheduled, v1alpha1.ReasonRequeued, message)
 	p.cond.Progressing(v1alpha1.ReasonRequeued, message)
@@ -128,6 +138,11 @@ func held(p *pass) bool {
 		return false
 	}
 	a.State = v1alpha1.AttemptSubmitted
+	if heldByOthers(j) {
+		p.waitsFor(j)
+		p.again(p.seen.patience.gap)
+		return true
+	}
 	p.status.Phase = "Submitted"
 	p.cond.False(v1alpha1.ConditionScheduled, v1alpha1.ReasonSubmitted, fmt.Sprintf("job %s is released", j.ID))
 	message := fmt.Sprintf("job %s is with the batch system", j.ID)
@@ -144,24 +159,63 @@ func held(p *pass) bool {
 func waits(p *pass) bool {
 	j, a := p.batch, p.attempt()
 	if j.Phase != slurmbridge.Pending {
-		p.status.Waiting = ""
+		p.status.Waiting, p.status.ExpectedStart = "", nil
 		return false
 	}
 	a.State, a.Released = v1alpha1.AttemptQueued, true
-	p.status.Phase, p.status.Waiting = "Queued", reconcile.Clip(j.Message, 512)
+	p.waitsFor(j)
+	p.again(time.Minute) // the poller tells of a change
+	if hopeless(j) && p.seen.hopelessFor < p.seen.patience.hopeless {
+		p.again(p.seen.patience.gap)
+	}
+	return true
+}
+
+// hopeless says that a job waits for what never comes.
+func hopeless(j slurmbridge.Job) bool {
+	return j.Phase == slurmbridge.Pending && j.Reason == v1alpha1.ReasonUnschedulable
+}
+
+// heldByOthers says that the site's staff put a job on hold, or Slurm did when its reservation was deleted. That hold is
+// theirs to lift.
+func heldByOthers(j slurmbridge.Job) bool {
+	return j.Message == "JobHeldAdmin" || j.Message == "ReservationDeleted"
+}
+
+// waitsFor writes that a job is in the queue.
+func (p *pass) waitsFor(j slurmbridge.Job) {
+	p.status.Phase, p.status.Waiting = "Queued", reconcile.Clip(waitingFor(j.Message), 512)
 	reason := v1alpha1.ReasonQueued
 	if j.Reason != "" {
 		reason = word(j.Reason)
 	}
+	p.status.ExpectedStart = expected(p.status.ExpectedStart, j.Expected, p.now)
 	message := fmt.Sprintf("job %s waits", j.ID)
 	if j.Message != "" {
-		message += ": " + reconcile.Clip(j.Message, 512)
+		message += ": " + p.status.Waiting
+	}
+	if at := p.status.ExpectedStart; at != nil {
+		message += at.UTC().Format("; it is expected to start at 2006-01-02 15:04 UTC")
 	}
 	p.cond.False(v1alpha1.ConditionScheduled, reason, message)
 	p.cond.Remove(v1alpha1.ConditionRunning) // it may have run before it was put back into the queue
+	if hopeless(j) && p.seen.hopelessFor >= p.seen.patience.hopeless {
+		p.cond.Stalled(reason, fmt.Sprintf("job %s never starts: %s; give it up, or have the site change what hinders it", j.ID, p.status.Waiting))
+		return
+	}
 	p.cond.Progressing(reason, message)
-	p.again(time.Minute) // the poller tells of a change
-	return true
+}
+
+// expected is when the batch system expects a job to start, or nil. It thinks again every half a minute: what it said first
+// stays while it says about the same, which is within a minute or a tenth of the time to go.
+func expected(stored *metav1.Time, at, now time.Time) *metav1.Time {
+	if !at.After(now) {
+		return nil
+	}
+	if stored != nil && stored.Sub(at).Abs() <= max(time.Minute, at.Sub(now)/10) {
+		return stored
+	}
+	return &metav1.Time{Time: at.Truncate(time.Second)}
 }
 
 // runs follows a job on its nodes. A state that we do not know changes nothing but the message.
@@ -185,8 +239,14 @@ func runs(p *pass) bool {
 		message += reconcile.Clip(fmt.Sprintf("; its plan cannot be read: %v", p.seen.planErr), 512)
 	}
 	p.cond.True(v1alpha1.ConditionScheduled, v1alpha1.ReasonRunning, message)
-	p.cond.True(v1alpha1.ConditionRunning, v1alpha1.ReasonRunning, message)
-	p.cond.Progressing(v1alpha1.ReasonRunning, message)
+	if j.Reason == v1alpha1.ReasonSuspended {
+		message = strings.TrimSuffix(fmt.Sprintf("the site has suspended job %s on %s", j.ID, reconcile.Clip(a.Nodes, 256)), " on ") + "; all of it stands still until it is resumed"
+		p.cond.False(v1alpha1.ConditionRunning, v1alpha1.ReasonSuspended, message)
+		p.cond.Progressing(v1alpha1.ReasonSuspended, message)
+	} else {
+		p.cond.True(v1alpha1.ConditionRunning, v1alpha1.ReasonRunning, message)
+		p.cond.Progressing(v1alpha1.ReasonRunning, message)
+	}
 	if want := leaseAt(p.now, rundir.WantRun); p.seen.lease != want {
 		p.do(WriteControl{Key: slurmbridge.Key(a.Key), Directory: p.status.Directory, Lease: want})
 	}

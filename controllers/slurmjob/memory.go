@@ -25,10 +25,16 @@ type note struct {
 	answer   answer
 	writeErr error
 	doErr    error
+	// cancelled is when the batch system last took a cancel of a job, by its id.
+	cancelled map[string]time.Time
 	// paths are the files that the poller looks at.
 	paths []string
 	plan  *rundir.Plan
 	lease lease
+	// refusals is how often on end the batch system took no job now.
+	refusals int
+	// hopelessSince is since which answer of the batch system the job waits for what never comes.
+	hopelessSince time.Time
 	// found is what the batch system answered when it was last asked for the key, at asked.
 	found []slurmbridge.Job
 	asked time.Time
@@ -63,6 +69,25 @@ func (m *memory) of(key slurmbridge.Key) note {
 	return note{}
 }
 
+// told notes what a job was told, unless it was forgotten meanwhile.
+func (m *memory) told(key slurmbridge.Key, l lease) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.byKey[key]; n != nil {
+		n.lease = l
+	}
+}
+
+// cancelled notes that the batch system took a cancel.
+func (m *memory) cancelled(key slurmbridge.Key, id string, at time.Time) {
+	m.with(key, func(n *note) {
+		if n.cancelled == nil {
+			n.cancelled = map[string]time.Time{}
+		}
+		n.cancelled[id] = at
+	})
+}
+
 func (m *memory) forget(key slurmbridge.Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -71,7 +96,11 @@ func (m *memory) forget(key slurmbridge.Key) {
 
 // wake puts the object that watches a key into the queue. It does not block.
 func (m *memory) wake(key slurmbridge.Key) {
-	name := m.of(key).name
+	m.add(m.of(key).name)
+}
+
+// add puts an object into the queue. It does not block.
+func (m *memory) add(name types.NamespacedName) {
 	m.mu.Lock()
 	queue := m.queue
 	m.mu.Unlock()

@@ -4,13 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,14 +27,14 @@ const lookTimeout = 30 * time.Second
 // Observe looks at the site, the objects and the run directory.
 func (k *Kind) Observe(ctx context.Context, job *v1alpha1.SlurmJob) (world, error) {
 	site := &v1alpha1.Site{}
-	err := k.Client.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: string(job.Spec.Site)}, site)
+	err := k.Client.Get(ctx, siteOf(job), site)
 	if client.IgnoreNotFound(err) != nil {
 		return world{}, fmt.Errorf("site %s: %w", job.Spec.Site, err)
 	}
 	if err != nil {
 		site = nil
 	}
-	w := world{patience: patienceWith(site)}
+	w := world{patience: patienceWith(site), owes: owes(job, site)}
 	door, poller := k.look(job, site, &w)
 	a := newest(job.Status.Attempts)
 	if !w.site.open {
@@ -46,7 +44,7 @@ func (k *Kind) Observe(ctx context.Context, job *v1alpha1.SlurmJob) (world, erro
 	defer cancel()
 	if ended(a) {
 		poller.Forget(slurmbridge.Key(a.Key))
-		k.memory.forget(slurmbridge.Key(a.Key))
+		k.forget(siteOf(job), slurmbridge.Key(a.Key))
 	} else if a != nil {
 		k.remember(job, a, &w)
 	}
@@ -66,12 +64,17 @@ func (k *Kind) Observe(ctx context.Context, job *v1alpha1.SlurmJob) (world, erro
 	switch {
 	case a == nil:
 	case !handedIn(a):
-		k.lookBeforeSubmit(ctx, job, door, poller, &w)
+		k.lookBeforeSubmit(ctx, job, site, door, poller, &w)
 	default:
 		k.lookAtJob(ctx, job, poller, &w)
 		k.lookAtFiles(ctx, job, door, poller, &w)
 	}
 	return w, nil
+}
+
+// siteOf names the Site of a job.
+func siteOf(job *v1alpha1.SlurmJob) types.NamespacedName {
+	return types.NamespacedName{Namespace: job.Namespace, Name: string(job.Spec.Site)}
 }
 
 // look tells what is known of the site, and returns its door when it is open.
@@ -106,7 +109,8 @@ func (k *Kind) remember(job *v1alpha1.SlurmJob, a *v1alpha1.Attempt, w *world) {
 			n.version, n.versionSince = job.ResourceVersion, k.Now()
 		}
 		w.quiet = k.Now().Sub(n.versionSince)
-		w.answer, w.writeErr, w.doErr, w.lease, w.plan = n.answer, n.writeErr, n.doErr, n.lease, n.plan
+		w.answer, w.refusals, w.writeErr, w.doErr, w.lease, w.plan = n.answer, n.refusals, n.writeErr, n.doErr, n.lease, n.plan
+		w.cancelled = maps.Clone(n.cancelled)
 	})
 }
 
@@ -142,7 +146,7 @@ func (k *Kind) lookForLeft(ctx context.Context, job *v1alpha1.SlurmJob, poller P
 
 // lookBeforeSubmit checks the files of an attempt that was not handed in, and once they are there asks the batch system
 // itself whether it knows the job.
-func (k *Kind) lookBeforeSubmit(ctx context.Context, job *v1alpha1.SlurmJob, door slurmbridge.Door, poller Poller, w *world) {
+func (k *Kind) lookBeforeSubmit(ctx context.Context, job *v1alpha1.SlurmJob, site *v1alpha1.Site, door slurmbridge.Door, poller Poller, w *world) {
 	a := newest(job.Status.Attempts)
 	if w.made == nil || w.made.out.Hash != a.PlanHash {
 		return
@@ -163,8 +167,12 @@ func (k *Kind) lookBeforeSubmit(ctx context.Context, job *v1alpha1.SlurmJob, doo
 	if w.written {
 		w.jobs = k.ask(ctx, poller, a, w)
 	}
-	if w.looked && len(w.jobs) == 0 {
-		w.impossible = k.impossible(ctx, job, door, w.made)
+	early := a.NotBefore != nil && k.Now().Before(a.NotBefore.Time)
+	if w.looked && len(w.jobs) == 0 && !early {
+		w.said = k.foretell(ctx, site, door, w.made)
+		if w.said.notNow != nil {
+			k.memory.with(slurmbridge.Key(a.Key), func(n *note) { n.refusals++; w.refusals = n.refusals })
+		}
 	}
 }
 
@@ -193,6 +201,9 @@ func (k *Kind) lookAtJob(ctx context.Context, job *v1alpha1.SlurmJob, poller Pol
 		w.jobs = k.ask(ctx, poller, a, w)
 	}
 	j, ok := kept(a, w.jobs)
+	if ok {
+		k.countHopeless(key, j, w)
+	}
 	if !ok || !j.Over() {
 		return
 	}
@@ -201,6 +212,20 @@ func (k *Kind) lookAtJob(ctx context.Context, job *v1alpha1.SlurmJob, poller Pol
 			n.overSince = k.Now()
 		}
 		w.overFor = k.Now().Sub(n.overSince)
+	})
+}
+
+// countHopeless notes over which time the answers agree that a job waits for what never comes.
+func (k *Kind) countHopeless(key slurmbridge.Key, j slurmbridge.Job, w *world) {
+	k.memory.with(key, func(n *note) {
+		switch {
+		case !hopeless(j):
+			n.hopelessSince = time.Time{}
+			return
+		case n.hopelessSince.IsZero():
+			n.hopelessSince = w.asked
+		}
+		w.hopelessFor = w.asked.Sub(n.hopelessSince)
 	})
 }
 
@@ -243,6 +268,10 @@ func (k *Kind) lookAtFiles(ctx context.Context, job *v1alpha1.SlurmJob, door slu
 	}
 	w.read = true
 	w.exit, w.ranks = parseFiles(w.plan, job.Status.Directory, files)
+	// Slurm calls the end of a job that a person cancelled in the queue its start too, but gives it no nodes.
+	if j, ok := kept(a, w.jobs); ok && j.Reason == v1alpha1.ReasonCancelled && !j.Started.IsZero() && j.Nodes+a.Nodes != "" && w.exit == nil {
+		w.unbegun, w.lookErr = neverBegan(ctx, door, job.Status.Directory)
+	}
 }
 
 // planOf reads the plan that was handed in.
@@ -265,122 +294,4 @@ func (k *Kind) planOf(ctx context.Context, a *v1alpha1.Attempt, directory string
 	}
 	k.memory.with(slurmbridge.Key(a.Key), func(n *note) { n.plan = p })
 	return p, nil
-}
-
-// make plans the attempt to hand in, or says what hinders it.
-func (k *Kind) make(ctx context.Context, job *v1alpha1.SlurmJob, site *v1alpha1.Site, door slurmbridge.Door, w *world) error {
-	if site == nil || !w.site.ready {
-		w.blocked = siteBlocks(job, w.site)
-		return nil
-	}
-	in := plan.Input{Job: job, Site: site, Attempt: int(w.next.number), Origin: door.Origin, WorkDir: door.WorkDir, Node: door.Node}
-	m := &made{number: w.next.number, key: w.next.key, directory: w.next.directory}
-	if a := newest(job.Status.Attempts); a != nil {
-		in.Attempt = int(a.Number)
-		m.number, m.key, m.directory = a.Number, slurmbridge.Key(a.Key), plan.AttemptDirectory(job, door.WorkDir, door.Origin, int(a.Number))
-	}
-	if err := k.gather(ctx, job, &in); err != nil {
-		return blockedBy(err, w)
-	}
-	var err error
-	if m.out, err = plan.Make(in); err != nil {
-		return blockedBy(invalid("%s", err), w)
-	}
-	if err := k.files(ctx, job.Namespace, m); err != nil {
-		return blockedBy(err, w)
-	}
-	w.made = m
-	return nil
-}
-
-// siteBlocks says why nothing new is handed in at a site that is not ready.
-func siteBlocks(job *v1alpha1.SlurmJob, s siteSight) *blocked {
-	switch {
-	case !s.exists:
-		return &blocked{stalled: true, reason: v1alpha1.ReasonSiteMissing,
-			message: fmt.Sprintf("the Site %s does not exist in this namespace: create it, or delete this SlurmJob", job.Spec.Site)}
-	case s.stalled:
-		return &blocked{stalled: true, reason: s.reason, message: fmt.Sprintf("the Site %s cannot be used: %s", job.Spec.Site, s.message)}
-	}
-	return &blocked{reason: v1alpha1.ReasonWaiting, message: fmt.Sprintf("waits for the Site %s: %s", job.Spec.Site, s.message)}
-}
-
-// blockedBy keeps an error that is an observation, and returns any other.
-func blockedBy(err error, w *world) error {
-	var why *hindrance
-	if !errors.As(err, &why) {
-		return err
-	}
-	w.blocked = &why.blocked
-	return nil
-}
-
-// hindrance is an observation that an attempt cannot be made.
-type hindrance struct{ blocked }
-
-// Error is the message for people.
-func (h *hindrance) Error() string { return h.message }
-
-func waitsFor(format string, args ...any) error {
-	return &hindrance{blocked{reason: v1alpha1.ReasonWaiting, message: fmt.Sprintf(format, args...)}}
-}
-
-// gather reads the objects of the job's components and of their peers.
-func (k *Kind) gather(ctx context.Context, job *v1alpha1.SlurmJob, in *plan.Input) error {
-	refs := append([]v1alpha1.ComponentReference{}, job.Spec.Components...)
-	for _, peer := range job.Spec.Run.Peers {
-		refs = append(refs, peer.ComponentReference)
-	}
-	for _, ref := range refs {
-		at := types.NamespacedName{Namespace: job.Namespace, Name: ref.Name}
-		var err error
-		if ref.Kind == "Service" {
-			var s v1alpha1.Service
-			if err = k.Client.Get(ctx, at, &s); err == nil {
-				in.Services = append(in.Services, s)
-			}
-		} else {
-			var c v1alpha1.LoadClient
-			if err = k.Client.Get(ctx, at, &c); err == nil {
-				in.Clients = append(in.Clients, c)
-			}
-		}
-		if apierrors.IsNotFound(err) {
-			return waitsFor("waits for the %s %s, which does not exist", ref.Kind, ref.Name)
-		}
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", ref.Kind, ref.Name, err)
-		}
-	}
-	return nil
-}
-
-// files are the contents of the attempt's folder.
-func (k *Kind) files(ctx context.Context, namespace string, m *made) error {
-	script, err := m.out.Script.Render(m.key)
-	if err != nil {
-		return invalid("%s", err)
-	}
-	control, err := controlJSON(leaseAt(k.Now(), rundir.WantRun))
-	if err != nil {
-		return err
-	}
-	m.first = map[string][]byte{filepath.Join(m.directory, rundir.ControlFile): control}
-	for _, s := range m.out.Secrets {
-		credential, err := k.credential(ctx, namespace, s)
-		if err != nil {
-			return err
-		}
-		m.first[filepath.Join(m.directory, s.File)] = credential
-	}
-	m.last = map[string][]byte{
-		filepath.Join(m.directory, rundir.PlanFile):   m.out.JSON,
-		filepath.Join(m.directory, rundir.ScriptFile): script,
-	}
-	return nil
-}
-
-func controlJSON(l lease) ([]byte, error) {
-	b, err := json.Marshal(rundir.Control{Version: rundir.Version, Sequence: l.sequence, Want: l.want})
-	return append(b, '\n'), err
 }

@@ -2,9 +2,9 @@ package slurmjob
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -36,7 +36,8 @@ type (
 		Key slurmbridge.Key
 		ID  string
 	}
-	// WriteControl writes control.json: what is wanted, and a sequence that advances while we live.
+	// WriteControl writes control.json: what is wanted, and a sequence that advances while we live. Where that is only that
+	// the job goes on, it is written with those of the site's other jobs, a little later.
 	WriteControl struct {
 		Key       slurmbridge.Key
 		Directory string
@@ -49,11 +50,17 @@ type (
 // Perform makes one effect. What a site answers is remembered for the next look, and is no error here: an answer is an
 // observation, and the next pass comes at the decision's own pace.
 func (k *Kind) Perform(ctx context.Context, job *v1alpha1.SlurmJob, e reconcile.Effect) error {
+	site := siteOf(job)
+	if count, ok := e.(Count); ok {
+		k.count(job, count)
+		return nil
+	}
 	if forget, ok := e.(Forget); ok {
+		defer k.freed(job)
 		if poller, ok := k.Poller(job.Namespace, string(job.Spec.Site)); ok {
 			poller.Forget(forget.Key)
 		}
-		k.memory.forget(forget.Key)
+		k.forget(site, forget.Key)
 		return nil
 	}
 	door, err := k.Doors.Door(job.Namespace, string(job.Spec.Site))
@@ -76,10 +83,14 @@ func (k *Kind) Perform(ctx context.Context, job *v1alpha1.SlurmJob, e reconcile.
 		k.done(ctx, e.Key, "release", e.ID, door.Jobs.Release(ctx, e.ID))
 		poller.Expect()
 	case Cancel:
-		k.done(ctx, e.Key, "cancel", e.ID, door.Jobs.Cancel(ctx, e.ID))
+		err := door.Jobs.Cancel(ctx, e.ID)
+		k.done(ctx, e.Key, "cancel", e.ID, err)
+		if err == nil {
+			k.memory.cancelled(e.Key, e.ID, k.Now())
+		}
 		poller.Expect()
 	case WriteControl:
-		return k.writeControl(ctx, door.Files, e)
+		k.writeControl(ctx, site, door.Files, e)
 	default:
 		return fmt.Errorf("slurmjob: no effect %T", e)
 	}
@@ -99,7 +110,10 @@ func (k *Kind) submit(ctx context.Context, door slurmbridge.Door, e Submit) {
 	k.memory.with(e.Key, func(n *note) {
 		switch {
 		case err == nil:
-			n.answer = answer{}
+			n.answer, n.refusals = answer{}, 0
+		case errors.Is(err, slurmbridge.ErrNotNow):
+			n.answer = answer{notNow: err}
+			n.refusals++
 		case errors.Is(err, slurmbridge.ErrRefused):
 			n.answer = answer{refused: err}
 		default:
@@ -117,17 +131,8 @@ func (k *Kind) done(ctx context.Context, key slurmbridge.Key, verb, id string, e
 	k.memory.with(key, func(n *note) { n.doErr = err })
 }
 
-// writeControl is best effort: a node obeys control.json and never needs it.
-func (k *Kind) writeControl(ctx context.Context, files slurmbridge.Files, e WriteControl) error {
-	content, err := controlJSON(e.Lease)
-	if err != nil {
-		return err
-	}
-	err = files.Write(ctx, map[string][]byte{filepath.Join(e.Directory, rundir.ControlFile): content})
-	if err != nil {
-		log.FromContext(ctx).Info("control.json was not written", "directory", e.Directory, "error", err.Error())
-		return nil
-	}
-	k.memory.with(e.Key, func(n *note) { n.lease = e.Lease })
-	return nil
+// controlJSON is the content of control.json.
+func controlJSON(l lease) ([]byte, error) {
+	b, err := json.Marshal(rundir.Control{Version: rundir.Version, Sequence: l.sequence, Want: l.want})
+	return append(b, '\n'), err
 }

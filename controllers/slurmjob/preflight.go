@@ -15,60 +15,90 @@ import (
 // preflightHolds is how long what a batch system said of a request is taken for its answer to the same request.
 const preflightHolds = 10 * time.Minute
 
-// preflights are the answers of batch systems to requests, by site and request.
+// preflights are the questions to batch systems that are under way, and those whose answer stays true for a while, by site
+// and request.
 type preflights struct {
 	mu sync.Mutex
-	by map[[sha256.Size]byte]preflight
+	by map[[sha256.Size]byte]*question
 }
 
-type preflight struct {
-	at      time.Time
-	refused error
+// question is one to a batch system. Said may be read once done is closed.
+type question struct {
+	done chan struct{}
+	said foretold
+	// at is when it was answered; zero while it is under way.
+	at time.Time
 }
 
-func newPreflights() *preflights { return &preflights{by: map[[sha256.Size]byte]preflight{}} }
+func newPreflights() *preflights { return &preflights{by: map[[sha256.Size]byte]*question{}} }
 
-// of returns a fresh answer, and drops those that are not.
-func (p *preflights) of(request [sha256.Size]byte, now time.Time) (preflight, bool) {
+// join drops answers that are not fresh. It returns the question that is under way, or whose answer is fresh still; mine says
+// that there is none, and that the caller is to ask it.
+func (p *preflights) join(request [sha256.Size]byte, now time.Time) (q *question, mine bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for r, a := range p.by {
-		if now.Sub(a.at) > preflightHolds {
+	for r, old := range p.by {
+		if !old.at.IsZero() && now.Sub(old.at) > preflightHolds {
 			delete(p.by, r)
 		}
 	}
-	a, ok := p.by[request]
-	return a, ok
+	if q := p.by[request]; q != nil {
+		return q, false
+	}
+	q = &question{done: make(chan struct{})}
+	p.by[request] = q
+	return q, true
 }
 
-func (p *preflights) keep(request [sha256.Size]byte, a preflight) {
+// answered ends a question, and keeps its answer where that stays true for a while.
+func (p *preflights) answered(request [sha256.Size]byte, q *question, keep bool, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.by[request] = a
+	if q.at = at; !keep {
+		delete(p.by, request)
+	}
+	close(q.done)
 }
 
-// impossible asks the batch system, once for each distinct request, whether the job could ever run. The error wraps
-// slurmbridge.ErrRefused; a question that failed says nothing, and the submit itself will tell.
-func (k *Kind) impossible(ctx context.Context, job *v1alpha1.SlurmJob, door slurmbridge.Door, m *made) error {
+// foretell asks the batch system, once for each distinct request, whether the job could ever run; whoever comes with the same
+// meanwhile waits for that answer. A question that failed says nothing, and the submit itself will tell. What is about now is
+// asked again.
+func (k *Kind) foretell(ctx context.Context, site *v1alpha1.Site, door slurmbridge.Door, m *made) foretold {
 	asker, ok := door.Jobs.(slurmbridge.Preflighter)
 	if !ok {
-		return nil
+		return foretold{}
 	}
-	b, err := json.Marshal([]any{job.Namespace, job.Spec.Site, m.out.Script.Parts, m.out.Script.TimeLimit})
+	request, err := requestOf(site, m.out.Script)
 	if err != nil {
-		return err
+		return foretold{}
 	}
-	request := sha256.Sum256(b)
 	now := k.Now()
-	if a, ok := k.preflights.of(request, now); ok {
-		return a.refused
+	q, mine := k.preflights.join(request, now)
+	if !mine {
+		select {
+		case <-q.done:
+			return q.said
+		case <-ctx.Done():
+			return foretold{}
+		}
 	}
-	switch err := asker.Preflight(ctx, m.key, m.out.Script); {
-	case errors.Is(err, slurmbridge.ErrRefused):
-		k.preflights.keep(request, preflight{now, err})
-		return err
-	case err == nil:
-		k.preflights.keep(request, preflight{at: now})
+	err = asker.Preflight(ctx, m.key, m.out.Script)
+	refused := errors.Is(err, slurmbridge.ErrRefused)
+	switch {
+	case refused:
+		q.said.impossible = err
+	case errors.Is(err, slurmbridge.ErrNodesAway):
+		q.said.away = err
+	case errors.Is(err, slurmbridge.ErrNotNow):
+		q.said.notNow = err
 	}
-	return nil
+	k.preflights.answered(request, q, refused || err == nil, now)
+	return q.said
+}
+
+// requestOf tells requests apart: by the Site as it is now, and by all that the batch system judges. A Site that was made
+// anew, or changed, may be another batch system.
+func requestOf(site *v1alpha1.Site, s slurmbridge.Script) ([sha256.Size]byte, error) {
+	b, err := json.Marshal([]any{site.UID, site.Generation, s.Parts, s.TimeLimit, s.Dependency})
+	return sha256.Sum256(b), err
 }

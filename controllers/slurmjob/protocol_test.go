@@ -62,10 +62,15 @@ const (
 type killer struct {
 	slurmbridge.Jobs
 	plot *plot
+	// excluded are the nodes that each job was to keep away from.
+	excluded map[slurmbridge.Key][]string
 }
 
 func (k killer) Submit(ctx context.Context, key slurmbridge.Key, s slurmbridge.Script) error {
 	k.plot.at(beforeSubmit)
+	if k.excluded != nil {
+		k.excluded[key] = s.Parts[0].Exclude
+	}
 	err := k.Jobs.Submit(ctx, key, s)
 	k.plot.at(afterSubmit)
 	return err
@@ -91,8 +96,15 @@ func (v *view) Watch(key slurmbridge.Key, w poll.Watched) { v.want[key] = w }
 func (v *view) Forget(key slurmbridge.Key)                { delete(v.want, key); delete(v.last, key) }
 func (v *view) Expect()                                   {}
 
-func (v *view) Lookup(ctx context.Context, key slurmbridge.Key, _ time.Time) ([]slurmbridge.Job, error) {
-	return v.jobs.Find(ctx, key)
+func (v *view) Lookup(ctx context.Context, key slurmbridge.Key, since time.Time) ([]slurmbridge.Job, error) {
+	jobs, err := v.jobs.Find(ctx, key)
+	if err != nil || len(jobs) > 0 || since.IsZero() {
+		return jobs, err
+	}
+	if jobs, err = v.site.Past(ctx, since, key); errors.Is(err, slurmbridge.ErrNoAccounting) {
+		return nil, nil
+	}
+	return jobs, err
 }
 
 func (v *view) Seen(key slurmbridge.Key) (poll.View, bool) {
@@ -127,10 +139,14 @@ type bench struct {
 	random  *rand.Rand
 	cluster *sim.Cluster
 	site    *sim.Site
-	client  client.WithWatch
-	plot    *plot
-	events  *events.FakeRecorder
-	request ctrl.Request
+	// remembers is how long the door says that ended jobs are listed.
+	remembers time.Duration
+	client    client.WithWatch
+	plot      *plot
+	// excluded is killer.excluded.
+	excluded map[slurmbridge.Key][]string
+	events   *events.FakeRecorder
+	request  ctrl.Request
 	// process counts the processes; cached is what a cache that lags behind may still hold, while a pass is made.
 	process    int
 	cached     *v1alpha1.SlurmJob
@@ -140,10 +156,17 @@ type bench struct {
 
 func newBench(t *testing.T, seed uint64, p *plot) *bench {
 	t.Helper()
-	b := &bench{t: t, now: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), random: rand.New(rand.NewPCG(seed, 1)), plot: p}
+	return newBenchOn(t, seed, p, func(o sim.Options) sim.Options { return o })
+}
+
+// newBenchOn is newBench on a cluster of another kind.
+func newBenchOn(t *testing.T, seed uint64, p *plot, kind func(sim.Options) sim.Options) *bench {
+	t.Helper()
+	b := &bench{t: t, now: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), random: rand.New(rand.NewPCG(seed, 1)), plot: p, excluded: map[slurmbridge.Key][]string{}}
 	p.seen = map[string]int{}
 	clock := func() time.Time { return b.now }
-	b.cluster = sim.New(sim.Options{Seed: seed, Now: clock})
+	o := kind(sim.Options{Seed: seed, Now: clock})
+	b.cluster, b.remembers = sim.New(o), o.Remember
 	b.site = b.cluster.Site(origin)
 	scheme := runtime.NewScheme()
 	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
@@ -206,13 +229,13 @@ func convert(from, to any) error {
 // start is a new process: nothing is remembered.
 func (b *bench) start() {
 	b.process++
-	jobs := killer{Jobs: b.site, plot: b.plot}
+	jobs := killer{Jobs: b.site, plot: b.plot, excluded: b.excluded}
 	clock := func() time.Time { return b.now }
 	poller := &view{
 		site: b.site, jobs: jobs, now: clock, stale: func() bool { return b.random.IntN(3) == 0 },
 		want: map[slurmbridge.Key]poll.Watched{}, last: map[slurmbridge.Key]poll.View{},
 	}
-	door := slurmbridge.Door{Jobs: jobs, Files: b.site, WorkDir: "/work", Origin: origin, Node: node}
+	door := slurmbridge.Door{Jobs: jobs, Files: b.site, WorkDir: "/work", Origin: origin, Node: node, Remembers: b.remembers}
 	kind := New(Deps{
 		Client: b.client, Live: b.client, Doors: oneDoor{door}, Process: fmt.Sprint("process ", b.process), Now: clock,
 		Poller: func(string, string) (Poller, bool) { return poller, true },
@@ -400,6 +423,10 @@ func TestFaults(t *testing.T) {
 		"prolog": {
 			reason: "a job that the batch system holds after a failed prolog is cancelled, and tried again",
 			before: func(b *bench) { b.cluster.FailPrologs(1) }, attempts: 2, succeeded: true, condition: v1alpha1.ReasonCompleted, event: "AttemptRetried",
+		},
+		"launch": {
+			reason: "a job that the batch system cancels because it could not start it is no person's cancel",
+			before: func(b *bench) { b.cluster.FailLaunches(2) }, attempts: 3, succeeded: true, condition: v1alpha1.ReasonCompleted, event: "AttemptRetried",
 		},
 		"requeue": {
 			reason: "a job that was started again does no work, and a new attempt begins anew",

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/reconcile"
 	"assay.bench/slurmbridge"
@@ -24,7 +22,7 @@ func intended(p *pass) bool {
 		p.status.Attempts = append(p.status.Attempts, intend(m.number, m.key, p.seen.next.process, p.now))
 		a = p.attempt()
 	}
-	a.PlanHash = m.out.Hash
+	a.PlanHash, a.GPUs, a.GPUSeconds = m.out.Hash, m.claim.gpus, m.claim.gpuSeconds
 	p.status.Directory = m.directory
 	p.toldIntended("the attempt is stored; its files are written next")
 	p.do(WriteFiles{Key: m.key, First: m.first, Last: m.last})
@@ -63,13 +61,50 @@ func filesMissing(p *pass) bool {
 	return true
 }
 
-// impossible ends an attempt that would wait in the queue for ever.
+// impossible ends an attempt that would wait in the queue for ever. One whose nodes are away goes into the queue, where it
+// waits for them; but it does not keep away from nodes then, for it could not run without them if they came back.
 func impossible(p *pass) bool {
-	a := p.attempt()
-	if handedIn(a) || p.seen.impossible == nil || len(p.seen.jobs) > 0 {
+	a, said := p.attempt(), p.seen.said
+	if handedIn(a) || len(p.seen.jobs) > 0 {
 		return false
 	}
-	p.refuse(p.seen.impossible)
+	switch {
+	case said.away != nil:
+		return p.withoutExclusion(said.away)
+	case said.impossible == nil:
+		return false
+	case p.withoutExclusion(said.impossible):
+		return true
+	}
+	p.refuse(said.impossible)
+	return true
+}
+
+// notNow leaves a batch system alone for a while that takes no such job now, such as one more of a user who may have no more.
+// It made none, so the attempt is handed in anew, under its key.
+func notNow(p *pass) bool {
+	a, why := p.attempt(), p.seen.said.notNow
+	if handedIn(a) {
+		why = p.seen.answer.notNow
+	}
+	if why == nil || a.JobID != "" || len(p.seen.jobs) > 0 {
+		return false
+	}
+	a.Submits, a.SubmitTry, a.State, a.Lookups, a.MissingSince = 0, nil, v1alpha1.AttemptIntended, 0, nil
+	pause := pauseOf(p.seen.refusals-1, a.Key)
+	a.NotBefore = stamp(p.now.Add(pause))
+	message := why.Error()
+	if m := means(message); m != "" {
+		message += " (" + m + ")"
+	}
+	message = reconcile.Clip(message+"; it is tried again", 1024)
+	if p.seen.refusals == 1 {
+		p.event(true, v1alpha1.ReasonSiteBusy, "Submit", message)
+	}
+	p.status.Phase = "Intended"
+	p.cond.False(v1alpha1.ConditionSubmitted, v1alpha1.ReasonSiteBusy, message)
+	p.cond.Progressing(v1alpha1.ReasonSiteBusy, message)
+	p.again(pause)
 	return true
 }
 
@@ -109,6 +144,9 @@ func refused(p *pass) bool {
 	if p.seen.answer.refused == nil || a.JobID != "" || len(p.seen.jobs) > 0 {
 		return false
 	}
+	if p.withoutExclusion(p.seen.answer.refused) {
+		return true
+	}
 	p.refuse(p.seen.answer.refused)
 	return true
 }
@@ -133,9 +171,9 @@ func unseen(p *pass) bool {
 		p.finish(judge(p, witnessed(a, p.seen.exit)))
 	case p.beats():
 		a.Lookups, a.MissingSince = 0, nil // the batch system forgot a job that lives
-	case p.missing(a, lookupsBeforeLost, p.seen.patience.lost, a.MissingSince):
+	case p.missing(a, lookupsBeforeLost, p.seen.patience.lost):
 		p.finish(verdict{
-			reason: v1alpha1.ReasonLost, again: a.StartTime == nil && !begun(p.status.Components),
+			reason:  v1alpha1.ReasonLost,
 			message: fmt.Sprintf("the batch system does not know job %s any more, in %d answers over %s", a.JobID, lookupsBeforeLost, p.seen.patience.lost),
 		})
 	default:
@@ -156,7 +194,7 @@ func (p *pass) uncertain(a *v1alpha1.Attempt) {
 	}
 	p.cond.Unknown(v1alpha1.ConditionSubmitted, v1alpha1.ReasonUncertain, message)
 	p.cond.Progressing(v1alpha1.ReasonUncertain, message)
-	if !p.missing(a, lookupsBeforeSubmit, p.seen.patience.grace, a.SubmitTry) {
+	if !p.missing(a, lookupsBeforeSubmit, p.seen.patience.grace) {
 		return
 	}
 	switch m := p.seen.made; {
@@ -164,7 +202,7 @@ func (p *pass) uncertain(a *v1alpha1.Attempt) {
 		return // what is to be handed in cannot be planned now
 	case m.out.Hash != a.PlanHash:
 		// What was to be handed in exists no more, and nobody knows a job of it.
-		p.finish(verdict{reason: v1alpha1.ReasonLost, again: true, message: "the submit was lost, and the objects changed since: a new attempt plans anew"})
+		p.finish(verdict{reason: v1alpha1.ReasonLost, message: "the submit was lost, and the objects changed since: a new attempt plans anew"})
 		return
 	}
 	p.submit(a)
@@ -181,7 +219,8 @@ func (p *pass) countMissing(a *v1alpha1.Attempt) {
 	}
 }
 
-// missing says whether enough answers over enough time agree that there is no job.
-func (p *pass) missing(a *v1alpha1.Attempt, answers int32, wait time.Duration, since *metav1.Time) bool {
-	return a.Lookups >= answers && since != nil && !p.now.Before(since.Add(wait))
+// missing says whether enough answers over enough time agree that there is no job. The time is that since the first of
+// them, which was asked for after a submit had ended: a submit itself may take longer than any patience.
+func (p *pass) missing(a *v1alpha1.Attempt, answers int32, wait time.Duration) bool {
+	return a.Lookups >= answers && a.MissingSince != nil && !p.now.Before(a.MissingSince.Add(wait))
 }

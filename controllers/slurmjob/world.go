@@ -15,10 +15,14 @@ type world struct {
 	site     siteSight
 	// remembers is slurmbridge.Door.Remembers.
 	remembers time.Duration
+	// owes says that the Site counts GPU-hours and has not taken over yet what this job used.
+	owes bool
 
 	// made is the attempt to hand in; nil when none is to be made, or when blocked says why it cannot.
 	made    *made
 	blocked *blocked
+	// present says that a job which pulls images has nothing to pull.
+	present bool
 	// next is the attempt after the newest.
 	next next
 	// written says that the files of made lie in the attempt's folder.
@@ -32,11 +36,15 @@ type world struct {
 	lookErr error
 	// jobs are those under the key of the newest attempt, oldest first; strays are live ones under older keys.
 	jobs, strays []slurmbridge.Job
-	// impossible is why the batch system says that the job could never run; nil where it does not.
-	impossible error
+	// said is what the batch system says of a job that was not handed in.
+	said foretold
 	// answer is what this process heard to its last submit; doErr is why its last release or cancel failed.
 	answer answer
 	doErr  error
+	// cancelled is when this process last had a job cancelled, by its id.
+	cancelled map[string]time.Time
+	// refusals is how often on end the batch system took no job now.
+	refusals int
 
 	// plan of the newest attempt, once it was handed in; planErr is why it is not known.
 	plan    *rundir.Plan
@@ -45,25 +53,32 @@ type world struct {
 	read  bool
 	exit  *rundir.Exit
 	ranks map[string][]rankSight
+	// unbegun says that the job was given nodes and was cancelled, and that its script never began.
+	unbegun bool
 	// starting asks for a faster look at the files.
 	starting bool
 
 	// lease is the newest control.json that this process wrote.
 	lease lease
-	// quiet is how long the object has not changed, and overFor how long the job has been over, as this process saw it.
-	quiet, overFor time.Duration
+	// quiet is how long the object has not changed, overFor how long the job has been over, and hopelessFor over which time
+	// the batch system's answers agree that the job never starts, as this process saw it.
+	quiet, overFor, hopelessFor time.Duration
 }
 
 // patience is how long to wait before something is concluded from silence.
 type patience struct {
 	// gap is the least time between two answers that count.
 	gap time.Duration
-	// grace is the least time from a submit to the next one under the same key.
+	// grace is the least time from the first answer that did not know the job of a submit to the next submit under the same
+	// key.
 	grace time.Duration
 	// lost is the least time from the first answer that did not know a job to the verdict.
 	lost time.Duration
 	// settle is the longest wait for files after the job is over.
 	settle time.Duration
+	// hopeless is how long a job has to wait for what never comes until a person is asked: after a restart of its daemons a
+	// batch system may not know accounts and QOS for a moment.
+	hopeless time.Duration
 }
 
 // The answers that have to agree.
@@ -81,7 +96,7 @@ func patienceWith(site *v1alpha1.Site) patience {
 	if site != nil {
 		gap = max(gap, site.Spec.PollInterval.Or(0))
 	}
-	return patience{gap: gap, grace: 2 * gap, lost: 6 * gap, settle: 2 * gap}
+	return patience{gap: gap, grace: 2 * gap, lost: 6 * gap, settle: 2 * gap, hopeless: 2 * gap}
 }
 
 // siteSight is the Site as its own controller left it.
@@ -101,6 +116,8 @@ type made struct {
 	key       slurmbridge.Key
 	directory string
 	out       plan.Output
+	// claim is what it asks of the site's limits.
+	claim claim
 	// first holds the credentials and control.json, last plan.json and job.sh: once these lie there, all of it does.
 	first, last map[string][]byte
 }
@@ -120,9 +137,19 @@ type blocked struct {
 	reason, message string
 }
 
-// answer is what a submit was told: refused for good, or nothing that one can rely on. Both nil: no answer is known,
-// or the job was taken.
-type answer struct{ refused, uncertain error }
+// answer is what a submit was told: refused for good, refused now, or nothing that one can rely on. All nil: no answer is
+// known, or the job was taken.
+type answer struct{ refused, notNow, uncertain error }
+
+// foretold is what a preflight says of a job. All nil: it could run, or nobody knows.
+type foretold struct {
+	// impossible is why it could never run.
+	impossible error
+	// away is why it would wait for nodes that are down or drained.
+	away error
+	// notNow is why it would not be taken now.
+	notNow error
+}
 
 // lease is what control.json says.
 type lease struct {

@@ -32,7 +32,8 @@ $d start slurmctld
 # A small project, so that a job can wait for its share (AssocGrpGRES). Only slurmctld makes the resource gres/gpu known.
 [[ $ACCOUNTING != 1 ]] || sacctmgr -i -Q modify account p200001 set GrpTRES=gres/gpu=2 >/dev/null
 $d start "${nodes[@]/#/slurmd@}"
-[[ $RESTD != 1 ]] || $d start slurmrestd
+# It takes two seconds of a core to start, so who does not know yet whether it is asked can start it later.
+[[ $RESTD != 1 || $RESTD_WAITS == 1 ]] || $d start slurmrestd
 
 end=$((SECONDS + 30))
 until [[ $(sinfo -h -N -p gpu -t idle -o %N | wc -l) == "${#nodes[@]}" ]]; do

@@ -10,9 +10,9 @@ cd /
 log=/var/log/slurm
 
 
-# until_ok WHAT COMMAND... tries for 20 s.
+# until_ok WHAT COMMAND... tries for a minute: a busy machine takes its time.
 until_ok() {
-  local what=$1 end=$((SECONDS + 20))
+  local what=$1 end=$((SECONDS + 60))
   shift
   until "$@" >/dev/null 2>&1; do
     ((SECONDS < end)) || { echo "$what does not answer; its log is in $log" >&2; return 1; }

@@ -12,6 +12,7 @@ func commands(o *OS) []*cobra.Command {
 		newValidate(o),
 		newRender(o),
 		newJobs(o),
+		newGC(o),
 		newLogs(o),
 		newReport(o),
 		newPrune(o),

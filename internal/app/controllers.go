@@ -5,13 +5,16 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"assay.bench/controllers/site"
 	"assay.bench/internal/app/operator"
+	"assay.bench/internal/app/state"
 )
 
 // managerOptions are what the shapes of the product differ in.
@@ -27,11 +30,18 @@ type managerOptions struct {
 	log             logr.Logger
 	// noteWork is told of each work folder on this host before anything is put there; nil for nobody.
 	noteWork func(dir string) error
+	// noteSite is told of each Site with a batch system before its door is opened; nil for nobody.
+	noteSite func(state.Site) error
 }
 
 // newManager joins the five controllers on one API server. The registry must be closed after the manager ended.
 func newManager(o *OS, config *rest.Config, opts managerOptions) (manager.Manager, *site.Registry, error) {
 	grace := 10 * time.Second
+	// The registry that is served is the process's own; where nothing is served, nobody reads the metrics.
+	var registerer prometheus.Registerer
+	if opts.metrics != "0" {
+		registerer = metrics.Registry
+	}
 	return operator.New(config, operator.Options{
 		Origin:    opts.origin,
 		Self:      site.Origin{User: o.User, Host: o.Host, PID: o.PID, ProcessStart: o.Now(), StateFolder: opts.stateDir},
@@ -39,6 +49,7 @@ func newManager(o *OS, config *rest.Config, opts managerOptions) (manager.Manage
 		Version:   version,
 		Openers:   openers(o, opts),
 		AllowHost: opts.allowHost,
+		Metrics:   registerer,
 		Now:       o.Now,
 		Manager: ctrl.Options{
 			Logger:                 opts.log,

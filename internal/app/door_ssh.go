@@ -15,7 +15,6 @@ import (
 	"assay.bench/slurmbridge"
 	"assay.bench/slurmbridge/cli"
 	"assay.bench/slurmbridge/local"
-	"assay.bench/slurmbridge/poll"
 	"assay.bench/slurmbridge/ssh"
 )
 
@@ -42,29 +41,36 @@ func sshOpener(o *OS, opts managerOptions) site.Opener {
 // sshUsesHost says that a door takes something from the host of the control plane: files, an agent, or a connection that
 // a person has opened there.
 func sshUsesHost(s *v1alpha1.SiteSpec) bool {
-	d := s.Jobs.SSH
+	return loginUsesHost(s.Jobs.SSH) || s.Files.Local != nil
+}
+
+func loginUsesHost(d *v1alpha1.SSHDoor) bool {
 	return d.ControlPath != "" || d.PrivateKey == nil || d.PrivateKey.File != "" || d.KnownHosts == "" || d.User == "" ||
-		d.Jump != nil && (d.Jump.KnownHosts == "" || d.Jump.User == "") || s.Files.Local != nil
+		d.Jump != nil && (d.Jump.KnownHosts == "" || d.Jump.User == "")
+}
+
+// settleAt makes our folders in a work folder behind a login node, and puts assay-node there, whose path it returns.
+func settleAt(ctx context.Context, o *OS, opts managerOptions, workDir string, host *ssh.Host) (node string, err error) {
+	if err := host.Probe(ctx, workDir); err != nil {
+		return "", err
+	}
+	if err := host.OwnFolders(ctx, filepath.Dir(site.OriginFile(workDir, opts.origin)), filepath.Join(workDir, opts.origin)); err != nil {
+		return "", err
+	}
+	arch, err := host.Arch(ctx)
+	if err != nil {
+		return "", err
+	}
+	program, err := nodeProgram(o, arch)
+	if err != nil {
+		return "", err
+	}
+	return host.Stage(ctx, workDir, program)
 }
 
 // openOver opens a site behind a login node: its own folders, assay-node, its files and its batch system.
 func openOver(ctx context.Context, o *OS, opts managerOptions, s *v1alpha1.Site, host *ssh.Host) (site.Opened, error) {
-	workDir := s.Spec.WorkDir
-	if err := host.Probe(ctx, workDir); err != nil {
-		return site.Opened{}, err
-	}
-	if err := host.OwnFolders(ctx, filepath.Dir(site.OriginFile(workDir, opts.origin)), filepath.Join(workDir, opts.origin)); err != nil {
-		return site.Opened{}, err
-	}
-	arch, err := host.Arch(ctx)
-	if err != nil {
-		return site.Opened{}, err
-	}
-	program, err := nodeProgram(o, arch)
-	if err != nil {
-		return site.Opened{}, err
-	}
-	node, err := host.Stage(ctx, workDir, program)
+	node, err := settleAt(ctx, o, opts, s.Spec.WorkDir, host)
 	if err != nil {
 		return site.Opened{}, err
 	}
@@ -77,8 +83,8 @@ func openOver(ctx context.Context, o *OS, opts managerOptions, s *v1alpha1.Site,
 		files = local.Files{}
 	}
 	return site.Opened{
-		Jobs: slurm, Files: files, Prober: cli.Prober{Slurm: slurm, Files: host}, Node: node, Pace: poll.Remote(),
-		Remembers: slurm.Facts().MinJobAge, Close: func() { _ = host.Close() }, // a connection that is closed anyway
+		Jobs: slurm, Files: files, Prober: cli.Prober{Slurm: slurm, Files: host}, Dialer: host, Node: node, Pace: slurmPace(slurm.Facts().Accounting, slurm.Facts().MinJobAge),
+		Remembers: slurm.Facts().MinJobAge, Cluster: slurm.Facts().Cluster, Close: func() { _ = host.Close() }, // a connection that is closed anyway
 	}, nil
 }
 

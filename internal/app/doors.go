@@ -2,15 +2,18 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/site"
+	"assay.bench/internal/app/state"
 	"assay.bench/slurmbridge"
 	"assay.bench/slurmbridge/cli"
 	"assay.bench/slurmbridge/local"
@@ -20,7 +23,27 @@ import (
 
 // openers lists every kind of door.
 func openers(o *OS, opts managerOptions) []site.Opener {
-	return []site.Opener{localOpener(o, opts), cliOpener(o, opts), sshOpener(o, opts), simOpener(opts.origin)}
+	return []site.Opener{
+		localOpener(o, opts), noted(cliOpener(o, opts), opts), noted(sshOpener(o, opts), opts), noted(restOpener(o, opts), opts), simOpener(opts.origin),
+	}
+}
+
+// noted opens a door once it is noted that there is one.
+func noted(door site.Opener, opts managerOptions) site.Opener {
+	open := door.Open
+	door.Open = func(ctx context.Context, s *v1alpha1.Site, secrets site.Secrets) (site.Opened, error) {
+		if opts.noteSite != nil {
+			spec, err := json.Marshal(s.Spec)
+			if err == nil {
+				err = opts.noteSite(state.Site{Namespace: s.Namespace, Name: s.Name, Spec: spec})
+			}
+			if err != nil {
+				return site.Opened{}, err
+			}
+		}
+		return open(ctx, s, secrets)
+	}
+	return door
 }
 
 // localOpener runs jobs as processes of this host, with their records in the folder of the control plane's jobs.
@@ -29,19 +52,12 @@ func localOpener(o *OS, opts managerOptions) site.Opener {
 		Name:    "local",
 		Host:    site.Always,
 		Matches: func(s *v1alpha1.SiteSpec) bool { return s.Jobs.Local != nil },
-		Open: func(_ context.Context, s *v1alpha1.Site, _ site.Secrets) (site.Opened, error) {
+		Open: func(ctx context.Context, s *v1alpha1.Site, _ site.Secrets) (site.Opened, error) {
 			host, err := local.Open(local.Options{StateDir: opts.jobsDir, Origin: opts.origin})
 			if err != nil {
 				return site.Opened{}, err
 			}
-			// Nothing of ours may be put into a folder that others can change.
-			if err := host.Probe(context.Background(), s.Spec.WorkDir); err != nil {
-				return site.Opened{}, err
-			}
-			if err := ownFolders(s.Spec.WorkDir, opts); err != nil {
-				return site.Opened{}, err
-			}
-			node, err := stageNode(o, s.Spec.WorkDir)
+			node, err := settleHere(ctx, o, opts, s.Spec.WorkDir, host)
 			if err != nil {
 				return site.Opened{}, err
 			}
@@ -62,21 +78,35 @@ func cliOpener(o *OS, opts managerOptions) site.Opener {
 				return site.Opened{}, err
 			}
 			files := local.Files{}
-			if err := files.Probe(ctx, s.Spec.WorkDir); err != nil {
-				return site.Opened{}, err
-			}
-			if err := ownFolders(s.Spec.WorkDir, opts); err != nil {
-				return site.Opened{}, err
-			}
-			node, err := stageNode(o, s.Spec.WorkDir)
+			node, err := settleHere(ctx, o, opts, s.Spec.WorkDir, files)
 			if err != nil {
 				return site.Opened{}, err
 			}
 			return site.Opened{
-				Jobs: slurm, Files: files, Prober: cli.Prober{Slurm: slurm, Files: files}, Node: node, Pace: poll.Remote(), Remembers: slurm.Facts().MinJobAge,
+				Jobs: slurm, Files: files, Prober: cli.Prober{Slurm: slurm, Files: files}, Node: node, Pace: slurmPace(slurm.Facts().Accounting, slurm.Facts().MinJobAge), Remembers: slurm.Facts().MinJobAge, Cluster: slurm.Facts().Cluster,
 			}, nil
 		},
 	}
+}
+
+// slurmPace is how often Slurm is asked. What it forgets before it was listed, only accounting could tell.
+func slurmPace(accounting bool, remembers time.Duration) poll.Pace {
+	if accounting {
+		return poll.Remote()
+	}
+	return poll.Remote().Forgetful(remembers)
+}
+
+// settleHere makes our folders in a work folder of this host, and puts assay-node there, whose path it returns. Nothing of
+// ours may be put into a folder that others can change.
+func settleHere(ctx context.Context, o *OS, opts managerOptions, workDir string, host slurmbridge.Prober) (node string, err error) {
+	if err := host.Probe(ctx, workDir); err != nil {
+		return "", err
+	}
+	if err := ownFolders(workDir, opts); err != nil {
+		return "", err
+	}
+	return stageNode(o, workDir)
 }
 
 // ownFolders notes a work folder, and makes those below it that belong to one user or to this control plane alone.

@@ -33,6 +33,7 @@ func newManagerCommand(o *OS) *cobra.Command {
 		Short: "Run the controllers against a cluster",
 		Long: `manager runs the controllers against the cluster of --kubeconfig, of KUBECONFIG, or of the pod that it runs in.
 The resource definitions must be there: apply config/crd first.
+What the sites are asked, and how their jobs fare, is told in metrics named slurmbridge_*.
 Sites that run commands on this host are refused with HostAccessRefused, unless --allow-host-sites is given.`,
 		Example: "  assay manager --leader-elect",
 		Args:    cobra.NoArgs,
@@ -43,7 +44,7 @@ Sites that run commands on this host are refused with HostAccessRefused, unless 
 	c.Flags().BoolVar(&flags.allowHost, "allow-host-sites", false, "let Sites run commands on this host; whoever may make a Site may then run anything here")
 	c.Flags().BoolVar(&flags.leaderElect, "leader-elect", false, "be active only while holding the lease")
 	c.Flags().StringVar(&flags.leaseNamespace, "leader-election-namespace", "", "namespace of the lease (default: that of the pod, else default)")
-	c.Flags().StringVar(&flags.metrics, "metrics-bind-address", "0", "address of the metrics; 0 for none")
+	c.Flags().StringVar(&flags.metrics, "metrics-bind-address", ":8080", "address that serves /metrics over HTTP to whoever asks; 0 for none")
 	c.Flags().StringVar(&flags.probes, "health-probe-bind-address", "0", "address of /healthz and /readyz; 0 for none")
 	c.Flags().StringVar(&flags.kubeconfig, "kubeconfig", "", "kubeconfig of the cluster")
 	return c

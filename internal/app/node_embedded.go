@@ -3,33 +3,33 @@
 package app
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"embed"
 	"fmt"
-	"io"
+
+	"github.com/klauspost/compress/zstd"
 )
 
-//go:embed nodebin/*.gz
+//go:embed nodebin/*.zst
 var nodePrograms embed.FS
 
 // nodeProgram is the assay-node that was built with this program, for an architecture as Go names it.
 func nodeProgram(_ *OS, arch string) ([]byte, error) {
-	name := "nodebin/assay-node-linux-" + arch + ".gz"
+	name := "nodebin/assay-node-linux-" + arch + ".zst"
 	packed, err := nodePrograms.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("this program holds no assay-node for %s: %w", arch, err)
 	}
-	r, err := gzip.NewReader(bytes.NewReader(packed))
+	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	b, err := io.ReadAll(r)
+	defer r.Close()
+	b, err := r.DecodeAll(packed, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return b, r.Close()
+	return b, nil
 }
 
 // checkNode has nothing to find: the program that this one carries was built with it.

@@ -19,6 +19,8 @@ type OS struct {
 	Stdout, Stderr io.Writer
 	// Terminal says that Stderr, where progress goes, is a terminal; Width is its width in columns.
 	Terminal bool
+	// Asks says that Stdin is a terminal: somebody may answer a question.
+	Asks bool
 	// Env reads one environment variable.
 	Env func(string) string
 	// Home is the user's home folder, User the name, UID the number.
@@ -53,6 +55,7 @@ func FromOS() (OS, error) {
 	o := OS{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Terminal: isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
+		Asks:     isTerminal(os.Stdin),
 		Env:      os.Getenv, UID: os.Getuid(), Host: host, PID: os.Getpid(),
 		Executable: executable, Dir: dir, Now: time.Now,
 		Notify: func(c chan<- os.Signal, signals ...os.Signal) func() {

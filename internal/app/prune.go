@@ -33,6 +33,7 @@ is alive, nor the folder that assay run --output wrote. Results that nobody has 
 does it, assay attach for a run that was left alone and assay up for the others, and stay unless --uncollected is given.
 Only while assay up runs is it known whether a Benchmark or LoadClient is still there: where it was deleted nobody
 collects what its run left, and that may go.
+Jobs of a dead control plane that still run are ended by assay gc, not by prune.
 In a workDir that a Site names the folder bin stays: other control planes may use the program in it.`,
 		Example: "  assay prune --older-than 168h\n  assay prune --yes",
 		Args:    cobra.NoArgs,

@@ -409,14 +409,14 @@ func TestJobsOfAManagerAreListed(t *testing.T) {
 	list := func() string {
 		t.Helper()
 		o, said := at(home, "")
-		if err := listJobs(t.Context(), o, false); err != nil {
+		if err := listJobs(t.Context(), o, jobsOptions{format: formatText}); err != nil {
 			t.Fatal(err)
 		}
 		return said.String()
 	}
 	end := job(t, manager)
 	lines := strings.Split(list(), "\n")
-	if len(lines) != 3 || !strings.HasPrefix(lines[1], "9b2f1c04  manager of a cluster  L1 ") || !strings.Contains(lines[1], "RUNNING") {
+	if len(lines) != 3 || !strings.HasPrefix(lines[1], "9b2f1c04  manager of a cluster  local  L1 ") || !strings.Contains(lines[1], "RUNNING") {
 		t.Errorf("while a job of the manager runs:\n%q", lines)
 	}
 	end()
@@ -449,7 +449,7 @@ func TestListingStartsNoJob(t *testing.T) {
 	o, said := at(home, "")
 	root := filepath.Dir(f.Path)
 	for what, list := range map[string]func() error{
-		"jobs":            func() error { return listJobs(t.Context(), o, true) },
+		"jobs":            func() error { return listJobs(t.Context(), o, jobsOptions{all: true, format: formatText}) },
 		"prune --dry-run": func() error { return prune(t.Context(), o, pruneOptions{dryRun: true}) },
 		"attach":          func() error { return listRuns(o, root) },
 	} {

@@ -14,7 +14,7 @@ var update = flag.Bool("update", false, "write the golden files")
 // The scripts and plans of the recipes for MeluXina, whole: what a person there would submit.
 func TestMeluXina(t *testing.T) {
 	files, err := filepath.Glob("../../recipes/meluxina/*.yaml")
-	if err != nil || len(files) != 3 {
+	if err != nil || len(files) != 5 {
 		t.Fatalf("%v %v", files, err)
 	}
 	code, stdout, stderr := command(t, append([]string{"render", "--plan"}, absolutePaths(t, files)...)...)

@@ -23,7 +23,8 @@ func newRender(o *OS) *cobra.Command {
 		Short: "Print the job scripts that a recipe would submit",
 		Long: `render prints every job script of the first run of each Benchmark, and of each Service and LoadClient that stands for
 itself, as it would be submitted. Origin, UID and the path of assay-node are made when a run starts; they stand here as
-zeros and as <workDir>/bin/assay-node. The recipe must hold its Site, unless that is "local", and the Service that a
+zeros and as <workDir>/bin/assay-node. The job that pulls images from a registry comes first; where they are in the
+site's store already it is not submitted. The recipe must hold its Site, unless that is "local", and the Service that a
 LoadClient loads.`,
 		Example: "  assay render recipes/quickstart.yaml\n  assay render recipe.yaml --plan",
 		Args:    cobra.MinimumNArgs(1),

@@ -20,7 +20,7 @@ func newValidate(o *OS) *cobra.Command {
 		Short: "Check recipes strictly, and show what they cost at most",
 		Long: `validate checks recipes as the API server does, and finds what it cannot see: unknown fields, rules between
 fields, parameters of engines, and times that do not fit the time limit. Each error names file, line and column.
-For each benchmark it shows the longest time that a job may take, and the GPU-hours.`,
+For each benchmark it shows the longest time that a job may take, the images that are pulled before, and the GPU-hours.`,
 		Example: "  assay validate recipes/quickstart.yaml",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -69,6 +69,9 @@ func showCosts(o *OS, objects []recipe.Object) error {
 			fmt.Fprintf(o.Stdout, "  %-16s %8s\n", s.Name, s.Length)
 		}
 		fmt.Fprintf(o.Stdout, "  %-16s %8s at most\n", "one job", total)
+		for _, img := range plan.BenchmarkImages(bm) {
+			fmt.Fprintf(o.Stdout, "  %-16s %s %s, unless it is in the site's store\n", "pulls before", img.URI, img.Digest)
+		}
 		if gpus := gpusOf(bm); gpus > 0 {
 			jobs := 1
 			if bm.Spec.Repeats.Restart == v1alpha1.RestartJob {
@@ -84,7 +87,7 @@ func showCosts(o *OS, objects []recipe.Object) error {
 func gpusOf(bm *v1alpha1.Benchmark) int {
 	gpus := 0
 	for _, s := range bm.Spec.Services {
-		gpus += int(max(1, s.Resources.Nodes) * s.Resources.GPUsPerNode)
+		gpus += int(max(1, s.Replicas) * max(1, s.Resources.Nodes) * s.Resources.GPUsPerNode)
 	}
 	for _, c := range bm.Spec.Clients {
 		gpus += int(max(1, c.Resources.Nodes) * c.Resources.GPUsPerNode)

@@ -33,7 +33,8 @@ const (
 	baseBenchmark = `{site: here, services: [{name: s, command: {argv: [sleep, "1"]}}], clients: [{name: c,
 	  target: {service: s}, inference: {inputTokens: {fixed: 1}, outputTokens: {fixed: 1}},
 	  closedLoop: {concurrency: 1}, duration: 1s}]}`
-	baseSite = `{workDir: /tmp/x, jobs: {local: {}}}`
+	baseSite     = `{workDir: /tmp/x, jobs: {local: {}}}`
+	baseSlurmJob = `{site: here, run: {owner: bm, name: g1}, components: [{kind: Service, name: bm-s}]}`
 )
 
 func inSpec(t *testing.T, kind, base string) []place {
@@ -102,6 +103,10 @@ var ruleCases = []ruleCase{
 		in: inService, pass: `{image: {uri: /x.sif}}`, fail: `{command: null, llmsim: {}, image: {uri: /x.sif}}`,
 	},
 	{
+		reason: "each of two stores would hold a part", message: "MinIO is one store, so give it nodes instead of replicas", field: ".replicas",
+		in: inService, pass: `{command: null, vllm: {model: m}, replicas: 2}`, fail: `{command: null, minio: {}, replicas: 2}`,
+	},
+	{
 		reason: "a typo in a probe's port would wait for ever", message: "a probe names a port that is not in ports", field: ".command.probes",
 		in:   inService,
 		pass: `{command: {argv: [a], ports: [{name: http}], probes: [{port: http, tcp: {}}]}}`,
@@ -120,14 +125,32 @@ var ruleCases = []ruleCase{
 		fail: `{command: {argv: [a], ports: [{name: http}], probes: [{tcp: {}, http: {path: /}}]}}`,
 	},
 	{
-		reason: "a relative path means another file on each node", message: "use an absolute path of a SIF, or docker://, oci:// or library://", field: ".image.uri",
+		reason: "a relative path means another file on each node", message: "use an absolute path of a SIF, docker:// or library:// with the name of an image, or oci:// with the absolute path of a layout", field: ".image.uri",
 		in: inService, pass: `{image: {uri: /a/x.sif}}`,
 		fail: `{image: {uri: x.sif, digest: "sha256:` + strings.Repeat("0", 64) + `"}}`,
 	},
 	{
-		reason: "a tag is not a version", message: "an image from a registry needs its digest", field: ".image.digest",
+		reason: "a tag is not a version", message: "an image from a registry needs its digest, for a tag such as latest may be another image tomorrow", field: ".image.digest",
 		in:   inService,
 		pass: `{image: {uri: "docker://a/b", digest: "sha256:` + strings.Repeat("0", 64) + `"}}`, fail: `{image: {uri: "docker://a/b"}}`,
+	},
+	{
+		reason: "two places for a digest could disagree", message: "the digest stands in the field digest, not behind an @", field: ".image.uri",
+		in:   inService,
+		pass: `{image: {uri: "oci:///a@b", digest: "sha256:` + strings.Repeat("0", 64) + `"}}`,
+		fail: `{image: {uri: "docker://a/b@sha256:` + strings.Repeat("1", 64) + `", digest: "sha256:` + strings.Repeat("0", 64) + `"}}`,
+	},
+	{
+		reason: "a job has components, or pulls what they need", message: "name exactly one of components, images", field: "",
+		in:   spec("SlurmJob", baseSlurmJob),
+		pass: `{components: null, images: [{uri: "docker://a/b", digest: "sha256:` + strings.Repeat("0", 64) + `"}]}`,
+		fail: `{images: [{uri: "docker://a/b", digest: "sha256:` + strings.Repeat("0", 64) + `"}]}`,
+	},
+	{
+		reason: "a file of the site is there, or is not", message: "only what comes from a registry is pulled", field: ".images[0].uri",
+		in:   spec("SlurmJob", baseSlurmJob),
+		pass: `{components: null, images: [{uri: "oci:///a", digest: "sha256:` + strings.Repeat("0", 64) + `"}]}`,
+		fail: `{components: null, images: [{uri: /a.sif, digest: "sha256:` + strings.Repeat("0", 64) + `"}]}`,
 	},
 	{
 		reason: "a typo would be scraped in vain for the whole run", message: "a target names a port that the service does not have", field: ".metrics.targets",
@@ -211,6 +234,21 @@ var ruleCases = []ruleCase{
 		in: inClient, pass: `{target: {url: "https://x"}}`, fail: `{target: {url: "ftp://x"}}`,
 	},
 	{
+		reason: "a URL stands in the result, and a password is no public thing", field: ".target.url",
+		message: "a user or a password in a URL is read by all, so name a Secret in target.credentials instead",
+		in:      inClient, pass: `{target: {url: "http://x/a@b"}}`, fail: `{target: {url: "http://bob:secret@x/v1"}}`,
+	},
+	{
+		reason: "a route of ours follows the URL", message: "what follows a question mark or a hash would not be sent, so leave it out", field: ".target.url",
+		in: inClient, pass: `{target: {url: "http://x:8000/v1/"}}`, fail: `{target: {url: "http://x?key=secret"}}`,
+	},
+	{
+		reason: "the path of an object begins with its bucket", field: ".target.url",
+		message: "s3 wants the URL of the endpoint alone, such as http://host:9000, and the bucket in s3.bucket",
+		in:      inClient, pass: `{inference: null, s3: {size: {fixed: 1k}}, target: {url: "http://x:9000/"}}`,
+		fail: `{inference: null, s3: {size: {fixed: 1k}}, target: {url: "http://x:9000/bucket"}}`,
+	},
+	{
 		reason: "one target a client", message: "name exactly one of service, url", field: ".target",
 		in: inClient, pass: `{target: {url: "http://x"}}`, fail: `{target: {service: s, url: "http://x"}}`,
 	},
@@ -218,6 +256,11 @@ var ruleCases = []ruleCase{
 		reason: "a service has credentials of its own", message: "credentials go with url; a service has its own", field: ".target.credentials",
 		in:   inClient,
 		pass: `{target: {url: "http://x", credentials: {name: a}}}`, fail: `{target: {url: null, service: s, credentials: {name: a}}}`,
+	},
+	{
+		reason: "only a server that speaks TLS has a certificate", message: "ca goes with a url that begins with https://", field: ".target.ca",
+		in:   inClient,
+		pass: `{target: {url: "https://x", ca: "-----BEGIN CERTIFICATE-----"}}`, fail: `{target: {url: "http://x", ca: "-----BEGIN CERTIFICATE-----"}}`,
 	},
 	{
 		reason: "one distribution a length", message: "name exactly one of fixed, uniform", field: ".inference.inputTokens",
@@ -236,7 +279,7 @@ var ruleCases = []ruleCase{
 		pass: `{closedLoop: null, openLoop: {rate: "0.5"}}`, fail: `{closedLoop: null, openLoop: {rate: "0.0"}}`,
 	},
 	{
-		reason: "one door a site", message: "name exactly one of local, cli, ssh, sim", field: ".jobs",
+		reason: "one door a site", message: "name exactly one of local, cli, ssh, rest, sim", field: ".jobs",
 		in: spec("Site", baseSite), pass: `{jobs: {local: null, sim: {}}}`, fail: `{jobs: {sim: {}}}`,
 	},
 	{
@@ -248,6 +291,40 @@ var ruleCases = []ruleCase{
 		in:   spec("Site", baseSite),
 		pass: `{jobs: {local: null, ssh: {host: login, privateKey: {file: ~/.ssh/id}}}}`,
 		fail: `{jobs: {local: null, ssh: {host: login, privateKey: {file: /k, secretKeyRef: {name: keys, key: id}}}}}`,
+	},
+	{
+		reason: "slurmrestd carries no files", message: "jobs.rest carries no files, so name a door to them, files.ssh, or files.local where the control plane sees the nodes' file system", field: "",
+		in:   spec("Site", baseSite),
+		pass: `{jobs: {local: null, rest: {url: "https://slurm", refresh: {}}}, files: {ssh: {host: login}}}`,
+		fail: `{jobs: {local: null, rest: {url: "https://slurm", refresh: {}}}, files: {}}`,
+	},
+	{
+		reason: "slurmrestd lets nobody in without a token", message: "slurmrestd wants a token, so name one in token, or have them made by refresh", field: ".jobs.rest",
+		in:   spec("Site", baseSite),
+		pass: `{jobs: {local: null, rest: {url: "https://slurm", token: {file: ~/.slurm/token}}}, files: {local: {}}}`,
+		fail: `{jobs: {local: null, rest: {url: "https://slurm"}}, files: {local: {}}}`,
+	},
+	{
+		reason: "a token is no public thing", message: "over plain http everybody on the way can read the token: give https, or the address of a tunnel on this host, such as http://localhost:6820", field: ".jobs.rest.url",
+		in:   spec("Site", baseSite),
+		pass: `{jobs: {local: null, rest: {url: "http://127.0.0.1:6820/x", refresh: {}}}, files: {local: {}}}`,
+		fail: `{jobs: {local: null, rest: {url: "http://127.0.0.1.example:6820", refresh: {}}}, files: {local: {}}}`,
+	},
+	{
+		reason: "a token of a second", message: "lifetime is below 1m, so that a new token would be made with every other request", field: ".jobs.rest.refresh",
+		in:   spec("Site", baseSite),
+		pass: `{jobs: {local: null, rest: {url: "http://[::1]", refresh: {lifetime: 1m}}}, files: {local: {}}}`,
+		fail: `{jobs: {local: null, rest: {url: "http://[::1]", refresh: {lifetime: 59s}}}, files: {local: {}}}`,
+	},
+	{
+		reason: "a site that is hardly ever asked", message: "rate is below 0.05, one request in 20 seconds, at which no job would be followed", field: ".limits",
+		in:   spec("Site", baseSite),
+		pass: `{limits: {rate: "0.05"}}`, fail: `{limits: {rate: "0.0"}}`,
+	},
+	{
+		reason: "a limit that is none", message: "rate is above 1000 requests a second, which limits nothing, so leave it out", field: ".limits",
+		in:   spec("Site", baseSite),
+		pass: `{limits: {rate: "1000"}}`, fail: `{limits: {rate: "1000.5"}}`,
 	},
 	{
 		reason: "a typo in a target", message: "a client targets a service that is not in services", field: ".clients",

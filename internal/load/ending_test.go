@@ -167,11 +167,21 @@ func TestRetries(t *testing.T) {
 		o.Open = &OpenLoop{Rate: 1, Arrival: Constant, MaxInFlight: 10}
 		o.Retries, o.BackOff = 3, 100*time.Millisecond
 		s := &server{clock: clock, serve: func(_ context.Context, op *Op) {
-			if op.Index == 0 || op.Attempt < 2 {
+			switch {
+			case op.Index == 0 || op.Attempt == 1:
 				op.Fail(Reset, 0, "gone")
+			case op.Attempt == 0:
+				op.Fail(HTTP5xx, 503, "busy")
 			}
 		}}
 		out := run(t, o, s)
+		attempts := []ErrorCount{{Kind: "reset", Count: 4 + 9, Sample: "gone"}, {Kind: "http_5xx", Code: 503, Count: 9, Sample: "busy"}}
+		if diff := cmp.Diff(attempts, out.FailedAttempts); diff != "" {
+			t.Errorf("failed attempts (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]ErrorCount{{Kind: "reset", Count: 1, Sample: "gone"}}, out.Errors); diff != "" {
+			t.Errorf("failed requests (-want +got):\n%s", diff)
+		}
 		want := Counts{Offered: 10, Sent: 10, Succeeded: 9, Failed: 1, Attempts: 31, Completed: 9}
 		if diff := cmp.Diff(want, out.Measured); diff != "" {
 			t.Errorf("measured (-want +got):\n%s", diff)
@@ -261,22 +271,31 @@ func TestStopAfterBackOff(t *testing.T) {
 	}
 }
 
-// A dead server is not hammered: a worker that does not reach it pauses longer and longer.
+// A dead server is not hammered: a worker that does not reach it, or has nothing to ask it, pauses longer and longer.
 func TestUnreachedPauses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		clock := NewTimerClock()
-		o := base(clock)
-		o.Closed = &ClosedLoop{Concurrency: 1}
-		refused := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-		s := &server{clock: clock, serve: func(_ context.Context, op *Op) { op.FailErr(KindOf(refused), refused) }}
-		out := run(t, o, s)
-		if out.All.Offered < 10 || out.All.Offered > 25 {
-			t.Errorf("%d attempts in 12 s, want some 18", out.All.Offered)
-		}
-		if out.Errors[0].Kind != "connect" {
-			t.Errorf("kind %s, want connect", out.Errors[0].Kind)
-		}
-	})
+	refused := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	for want, fail := range map[Kind]func(*Op){
+		Connect:  func(op *Op) { op.FailErr(KindOf(refused), refused) },
+		NoObject: func(op *Op) { op.Fail(NoObject, 0, "nothing is left") },
+	} {
+		t.Run(string(want), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clock := NewTimerClock()
+				o := base(clock)
+				o.Closed = &ClosedLoop{Concurrency: 1}
+				out := run(t, o, &server{clock: clock, serve: func(_ context.Context, op *Op) { fail(op) }})
+				if out.All.Offered < 10 || out.All.Offered > 25 {
+					t.Errorf("%d attempts in 12 s, want some 18", out.All.Offered)
+				}
+				if got := Kind(out.Errors[0].Kind); got != want {
+					t.Errorf("kind %s, want %s", got, want)
+				}
+				if out.All.Unsent != out.All.Attempts || out.All.Attempts != out.All.Offered {
+					t.Errorf("%+v: of nothing that it tried anything was sent", out.All)
+				}
+			})
+		})
+	}
 }
 
 func TestSnapshotAndLive(t *testing.T) {

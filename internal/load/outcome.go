@@ -37,6 +37,8 @@ const (
 	Short Kind = "short"
 	// Corrupt: an answer with other content than what was stored.
 	Corrupt Kind = "corrupt"
+	// NoObject: nothing was sent, for the client has nothing that the request could be made for.
+	NoObject Kind = "no_object"
 )
 
 const (
@@ -76,7 +78,10 @@ func is[E error](err error) bool {
 }
 
 // unreached says that the server was never reached, so that an attempt at once would only spin.
-func (k Kind) unreached() bool { return k == DNS || k == Connect }
+func (k Kind) unreached() bool { return k == DNS || k == Connect || k == NoObject }
+
+// unsent says that nothing of the request was sent.
+func (k Kind) unsent() bool { return k.unreached() || k == TLS }
 
 func outOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)

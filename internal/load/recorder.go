@@ -50,8 +50,9 @@ type recorder struct {
 	descriptors, ports atomic.Bool
 	texts              texts
 
-	mu     sync.Mutex
-	errors [phases]map[errorKey]*ErrorCount
+	mu sync.Mutex
+	// errors are the requests that failed, attempts every attempt that did: also one that was followed by another.
+	errors, attempts [phases]map[errorKey]*ErrorCount
 }
 
 type batch struct {
@@ -61,7 +62,7 @@ type batch struct {
 }
 
 type counters struct {
-	offered, sent, attempts atomic.Int64
+	offered, sent, attempts, unsent atomic.Int64
 	// ended are by operation.
 	ended [maxOperations]struct{ succeeded, failed atomic.Int64 }
 }
@@ -128,6 +129,9 @@ func (r *recorder) sending(op *Op) {
 	}
 }
 
+// unsent counts an attempt that ended before anything of it was sent.
+func (r *recorder) unsent(op *Op) { r.counts[op.Phase].unsent.Add(1) }
+
 // sent notes the send lag once the first attempt was sent.
 func (r *recorder) sent(op *Op) {
 	op.firstSent = op.Sent
@@ -155,9 +159,12 @@ func (r *recorder) ended(op *Op) {
 		if op.batch != nil {
 			op.batch.failed[op.Operation].Add(1)
 		}
-		r.fail(op)
+		r.fail(&r.errors, op)
 	}
 }
+
+// attemptFailed counts an attempt that failed, whatever becomes of its request.
+func (r *recorder) attemptFailed(op *Op) { r.fail(&r.attempts, op) }
 
 func (r *recorder) succeeded(op *Op) {
 	r.recent.add(op.End-op.Scheduled, 1)
@@ -173,17 +180,17 @@ func (r *recorder) succeeded(op *Op) {
 	m[sendLag].add(op.firstSent-op.Scheduled, 1)
 }
 
-func (r *recorder) fail(op *Op) {
+func (r *recorder) fail(in *[phases]map[errorKey]*ErrorCount, op *Op) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.errors[op.Phase] == nil {
-		r.errors[op.Phase] = map[errorKey]*ErrorCount{}
+	if in[op.Phase] == nil {
+		in[op.Phase] = map[errorKey]*ErrorCount{}
 	}
 	key := errorKey{op.Operation, op.kind, op.code}
-	e := r.errors[op.Phase][key]
+	e := in[op.Phase][key]
 	if e == nil {
 		e = &ErrorCount{Operation: r.operations[op.Operation], Kind: string(op.kind), Code: op.code, Sample: printable(op.sample)}
-		r.errors[op.Phase][key] = e
+		in[op.Phase][key] = e
 	}
 	e.Count++
 }
@@ -219,6 +226,7 @@ func (r *recorder) counted(of ...Phase) Counts {
 			t.Failed += c.ended[i].failed.Load()
 		}
 		t.Sent += c.sent.Load()
+		t.Unsent += c.unsent.Load()
 		t.Attempts += c.attempts.Load()
 		t.Offered += c.offered.Load()
 	}
@@ -251,12 +259,14 @@ func (r *recorder) failedBatches(operation int) []int64 {
 }
 
 // failures are the failed requests of the given phases by kind, the most frequent first.
-func (r *recorder) failures(of ...Phase) []ErrorCount {
+func (r *recorder) failures(of ...Phase) []ErrorCount { return r.kinds(&r.errors, of) }
+
+func (r *recorder) kinds(in *[phases]map[errorKey]*ErrorCount, of []Phase) []ErrorCount {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	sum := map[errorKey]ErrorCount{}
 	for _, p := range of {
-		for key, e := range r.errors[p] {
+		for key, e := range in[p] {
 			total, seen := sum[key]
 			if !seen {
 				total = ErrorCount{Operation: e.Operation, Kind: e.Kind, Code: e.Code, Sample: e.Sample}

@@ -38,6 +38,9 @@ type Result struct {
 	Totals []Total
 	// Errors are the failed requests in Measured by kind, AllErrors those in All.
 	Errors, AllErrors []ErrorCount
+	// FailedAttempts are the attempts of the requests in Measured that failed, by kind: also those that were followed by
+	// another, which may have succeeded.
+	FailedAttempts []ErrorCount
 	// Operations are the requests in Measured by kind; one without a name where all are alike.
 	Operations []Operation
 	// Metrics are over the requests in Measured that succeeded, in a fixed order; those without a value are left out.
@@ -77,13 +80,15 @@ type Counts struct {
 	Sent      int64
 	Succeeded int64
 	Failed    int64
-	// Attempts are requests on the wire, retries included.
+	// Attempts were made, retries included; of them Unsent never left this side, for the server was not reached or there was
+	// nothing to ask for. The others were on the wire.
 	Attempts int64
+	Unsent   int64
 	// Completed succeeded inside the window, whenever they were due.
 	Completed int64
 }
 
-// ErrorCount is how many requests failed in one way.
+// ErrorCount is how many requests, or attempts, failed in one way.
 type ErrorCount struct {
 	// Operation is the kind of the requests; "" where all are alike.
 	Operation string
@@ -154,8 +159,10 @@ func (r *Run) result(reason string) (*Result, error) {
 		Errors:     r.recorder.failures(Measure),
 		AllErrors:  r.recorder.failures(Warmup, Measure, Cooldown),
 		Operations: r.recorder.ofOperations(),
-		Metrics:    metrics,
-		Audit:      r.auditor.judge(r.recorder, medians[r.workload.Headline()], r.saturation(o.Clock.Now())),
+
+		FailedAttempts: r.recorder.kinds(&r.recorder.attempts, []Phase{Measure}),
+		Metrics:        metrics,
+		Audit:          r.auditor.judge(r.recorder, medians[r.workload.Headline()], r.saturation(o.Clock.Now())),
 	}
 	if o.Closed != nil {
 		out.Mode, out.Concurrency = ModeClosed, share(o.Closed.Concurrency, o.Rank, o.Ranks)

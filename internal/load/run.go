@@ -192,6 +192,7 @@ func (r *Run) perform(ctx context.Context, w Worker, op *Op) {
 	defer r.inFlight.Add(-1)
 	clock := r.options.Clock
 	pause := int64(r.options.BackOff)
+	cut := false // the last attempt, by the end of ctx
 	for n := 0; ; n++ {
 		if ctx.Err() != nil { // what the last attempt came to still stands in op
 			op.Done = clock.Now()
@@ -199,13 +200,22 @@ func (r *Run) perform(ctx context.Context, w Worker, op *Op) {
 		}
 		op.attempt(n)
 		r.attempt(w, op)
-		if op.kind == ok || n == r.options.Retries || !clock.WaitUntil(op.Done+pause, ctx.Done()) {
+		if op.kind == ok {
+			break
+		}
+		if cut = ctx.Err() != nil; !cut {
+			r.recorder.attemptFailed(op)
+		}
+		if n == r.options.Retries || !clock.WaitUntil(op.Done+pause, ctx.Done()) {
 			break
 		}
 		pause *= 2
 	}
 	if op.kind != ok || op.firstSent == 0 {
 		op.excuse(context.Cause(ctx))
+	}
+	if cut && op.kind != unfinished {
+		r.recorder.attemptFailed(op)
 	}
 	r.recorder.ended(op)
 }
@@ -215,6 +225,9 @@ func (r *Run) attempt(w Worker, op *Op) {
 	r.recorder.sending(op)
 	called := r.options.Clock.Now()
 	w.Do(op)
+	if op.kind.unsent() {
+		r.recorder.unsent(op)
+	}
 	if op.Sent == 0 {
 		op.Sent = called
 	}

@@ -62,8 +62,8 @@ func (r Request) AppendName(b []byte) []byte {
 // Op is one request under way, and what a worker says of it. Instants are on the run's clock.
 type Op struct {
 	Request
-	// Sent is the instant before the first byte of the attempt, or the dial for it, went out. Without it the attempt
-	// counts as sent when Do was called.
+	// Sent is the instant before the first byte of the attempt, or the dial for it, went out, or before the worker began to
+	// make what it sends, where that is part of the attempt. Without it the attempt counts as sent when Do was called.
 	Sent int64
 	// End is the instant to which the latency e2e runs: the last content.
 	End int64

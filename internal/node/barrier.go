@@ -18,8 +18,9 @@ type start struct {
 	// t0 is the common start by rank 0's wall clock.
 	t0 time.Time
 	// alone says that there is one rank in all: it starts at once.
-	alone    bool
-	endpoint *rundir.Endpoint
+	alone bool
+	// endpoints are those of every server of the target; none for a URL.
+	endpoints []*rundir.Endpoint
 }
 
 // barrier is where the ranks of all clients of a run meet before a repeat. Rank 0 of the first client is its leader: it
@@ -28,7 +29,9 @@ type barrier struct {
 	job       *job
 	lostAfter time.Duration
 	control   *control
-	// service is the server that this rank loads; nil for a URL.
+	// targets are the servers that this rank loads, in their order, by the ranks that lead them; none for a URL. service is
+	// the first of them.
+	targets []*peer
 	service *peer
 	// services are all servers, clients all ranks of all clients.
 	services, clients []*peer
@@ -107,7 +110,7 @@ func (b *barrier) look(now time.Time, repeat int) *ending {
 	}
 	for _, c := range b.clients {
 		c.look(now)
-		if c.over() {
+		if c.over() || c.leaving(repeat) {
 			return endf(c.fate(rundir.ExitReasonPeerLost), "client %s/%d ended before repeat %d: %s: %s", c.name, c.rank, repeat,
 				c.status.Reason, c.status.Message)
 		}
@@ -132,11 +135,11 @@ func serviceLost(s *peer, now time.Time, after time.Duration) *ending {
 // meet says whether the load of a repeat may begin, and when.
 func (b *barrier) meet(repeat int) (start, bool) {
 	s := start{alone: len(b.clients) == 1}
-	if b.service != nil {
-		if !stands(b.service, repeat) || b.service.status.Endpoint == nil {
+	for _, p := range b.targets {
+		if !stands(p, repeat) || p.status.Endpoint == nil {
 			return start{}, false
 		}
-		s.endpoint = b.service.status.Endpoint
+		s.endpoints = append(s.endpoints, p.status.Endpoint)
 	}
 	if !b.leads {
 		st := b.leader.status

@@ -39,9 +39,12 @@ func expand(s string, value func(name string) (string, bool)) string {
 	return out.String()
 }
 
+// eachMark begins a word of a command that stands there once for each rank of the server.
+const eachMark = "$(EACH)"
+
 // commandLine replaces the names in a service's environment and in a command. A variable of Env may use the built-in
-// names and the variables before it.
-func commandLine(argv []string, env []rundir.EnvVar, builtin map[string]string) (args, environ []string) {
+// names and the variables before it. each are the names of every rank of the server, for the words that ask for them.
+func commandLine(argv []string, env []rundir.EnvVar, builtin map[string]string, each []map[string]string) (args, environ []string) {
 	known := make(map[string]string, len(builtin)+len(env))
 	maps.Copy(known, builtin)
 	value := func(name string) (string, bool) { v, ok := known[name]; return v, ok }
@@ -51,7 +54,19 @@ func commandLine(argv []string, env []rundir.EnvVar, builtin map[string]string) 
 		environ = append(environ, e.Name+"="+v)
 	}
 	for _, a := range argv {
-		args = append(args, expand(a, value))
+		word, repeated := strings.CutPrefix(a, eachMark)
+		if !repeated {
+			args = append(args, expand(a, value))
+			continue
+		}
+		for _, own := range each {
+			args = append(args, expand(word, func(name string) (string, bool) {
+				if v, ok := own[name]; ok {
+					return v, true
+				}
+				return value(name)
+			}))
+		}
 	}
 	return args, environ
 }

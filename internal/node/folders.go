@@ -47,7 +47,7 @@ func (s *service) removeFolders() {
 	for _, folder := range s.made {
 		if err := os.RemoveAll(folder); err != nil {
 			s.log("FolderNotRemoved", "folder", folder, "error", err)
-			s.sayf("%s is left behind: %v", folder, err)
+			s.warnf("%s is left behind: %v", folder, err)
 		}
 	}
 	s.made = nil

@@ -1,8 +1,11 @@
 package node
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -30,13 +33,9 @@ func containerArgv(img *rundir.Image, dir string, folders []string, gpus bool, a
 	if err != nil {
 		return nil, err
 	}
-	runtime, err := find("apptainer")
+	runtime, err := containerRuntime(find, img.URI)
 	if err != nil {
-		if runtime, err = find("singularity"); err != nil {
-			return nil, endf(rundir.ExitReasonProgramMissing,
-				"the image %s needs apptainer, which is not in the PATH of this node: name its module in the Site's modules",
-				img.URI)
-		}
+		return nil, err
 	}
 	for _, b := range img.Binds {
 		if _, err := os.Stat(b.Path); err != nil {
@@ -84,30 +83,61 @@ func allBinds(binds []rundir.Bind, writable ...string) []rundir.Bind {
 	return out
 }
 
-// imageSource is what Apptainer takes: the path of a SIF, which must exist, or a reference. With a digest the tag is
-// left out, for Apptainer refuses both at once.
+// imageSource is the file of an image: in the site's store, or where the recipe names it. It must exist.
 func imageSource(img *rundir.Image) (string, error) {
-	scheme, rest, isRef := strings.Cut(img.URI, "://")
-	if !isRef || scheme == "file" {
-		path := strings.TrimPrefix(img.URI, "file://")
-		if st, err := os.Stat(path); err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				return "", endf(rundir.ExitReasonImageMissing,
-					"the image %s does not exist on this node: build or copy it there, or name a docker:// image", path)
-			}
-			return "", endf(rundir.ExitReasonImageMissing, "the image cannot be used: %v", err)
-		} else if st.Mode().IsRegular() && st.Size() == 0 {
-			return "", endf(rundir.ExitReasonImageMissing, "the image %s is an empty file: build or copy it again", path)
+	if img.SIF != "" {
+		if _, err := storedImage(img.SIF); err != nil {
+			return "", endf(rundir.ExitReasonImageMissing, "the image %s is not in the site's store (%v): remove %s, and the next run pulls it again",
+				img.URI, err, rundir.ImageRecordOf(img.SIF))
 		}
-		return path, nil
+		return img.SIF, nil
 	}
-	if img.Digest == "" {
-		return img.URI, nil
+	path := strings.TrimPrefix(img.URI, "file://")
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", endf(rundir.ExitReasonImageMissing,
+			"the image %s does not exist on this node: build or copy it there, or name a docker:// image", path)
+	case err != nil:
+		return "", endf(rundir.ExitReasonImageMissing, "the image cannot be used: %v", err)
+	case st.Mode().IsRegular() && st.Size() == 0:
+		return "", endf(rundir.ExitReasonImageMissing, "the image %s is an empty file: build or copy it again", path)
 	}
-	if colon := strings.LastIndexByte(rest, ':'); colon > strings.LastIndexByte(rest, '/') {
-		rest = rest[:colon]
+	return path, nil
+}
+
+// checkImage compares the file of an image with the digest that the recipe names. An image of the store was compared when
+// it was pulled.
+func checkImage(img *rundir.Image) error {
+	if img == nil || img.SIF != "" || img.Digest == "" {
+		return nil
 	}
-	return scheme + "://" + rest + "@" + img.Digest, nil
+	path, err := imageSource(img)
+	if err != nil {
+		return err
+	}
+	sum, err := fileSHA256(path)
+	if err != nil {
+		return endf(rundir.ExitReasonImageMissing, "the image cannot be used: %v", err)
+	}
+	if "sha256:"+sum != img.Digest {
+		return endf(rundir.ExitReasonImageMismatch, "the image %s is another one than the recipe names: its SHA-256 is sha256:%s, the recipe's digest is %s: put the right file there, or correct the digest",
+			path, sum, img.Digest)
+	}
+	return nil
+}
+
+func fileSHA256(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // containerEnv renames variables so that Apptainer sets them inside a container whose environment it cleans.

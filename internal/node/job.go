@@ -132,6 +132,9 @@ func (b *batch) components(vault map[string]rundir.Credential) ([]component, err
 func (b *batch) run(vault map[string]rundir.Credential) int {
 	defer b.events.Close()
 	b.log("JobStarted", "key", b.job.plan.Key, "plan", b.job.planHash, "pid", b.world.PID)
+	if end := b.pullImages(); end != nil {
+		return b.refuse(end)
+	}
 	worst := rundir.ExitOK
 	all, err := b.components(vault)
 	if err != nil {
@@ -158,6 +161,7 @@ func (b *batch) run(vault map[string]rundir.Credential) int {
 	waiting.Wait()
 	close(over)
 	signals.Wait()
+	b.sweep()
 	for _, code := range codes {
 		worst = max(worst, code)
 	}
@@ -240,7 +244,7 @@ func (b *batch) closeRank(c *child, rank int) int {
 	if how == "" {
 		how = fmt.Sprintf("exit code %d", c.code)
 	}
-	end := endf(reason, "assay-node %s ended without a word: %s", c.component.verb, how)
+	end := stepEnding(b.job.dir, reason, fmt.Sprintf("assay-node %s ended without a word: %s", c.component.verb, how), c.component.resources)
 	end.truncated = true
 	st := rundir.Status{Version: rundir.Version, Repeat: b.job.plan.Repeats.First, Host: b.world.Hostname, PID: c.pid}
 	if p.status != nil {
@@ -249,6 +253,9 @@ func (b *batch) closeRank(c *child, rank int) int {
 	st.Heartbeat++
 	st.Phase, st.Reason, st.Message = rundir.PhaseFailed, end.reason, end.message
 	st.Ready, st.ServerPID, st.Live, st.Time = false, 0, nil, b.world.Now().UTC()
+	if rank == 0 {
+		c.lost = st.Repeat
+	}
 	var errs []error
 	if p.closed(st.Repeat) == nil {
 		errs = append(errs, writeExit(rundir.Repeat(dir, st.Repeat), end, b.world.Now()))

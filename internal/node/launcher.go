@@ -45,6 +45,8 @@ type child struct {
 	done chan struct{}
 	code int
 	how  string
+	// lost is the repeat in which rank 0 ended without a word; 0 for none.
+	lost int
 }
 
 // newLauncher returns the launcher that a plan names.

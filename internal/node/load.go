@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,8 +36,18 @@ func loadRank(r *rank, s secrets) int {
 	if err := wakeEarly(); err != nil {
 		r.sayf("%v", err)
 	}
+	unused := spareCollections()
+	defer runtime.KeepAlive(unused)
 	return r.run(rundir.PhaseWaiting, nil, c.work)
 }
+
+// unusedBytes is what a client holds and never touches, so that no memory stands behind it.
+const unusedBytes = 32 << 20
+
+// spareCollections lets a client collect its garbage when there is as much of it as of what it returns, instead of after every
+// few megabytes: a collection stops its threads, and for as long as the host keeps one of them from its core. The result
+// has to be kept alive.
+func spareCollections() []byte { return make([]byte, unusedBytes) }
 
 // newClient finds the client in the plan.
 func newClient(r *rank, s secrets) (*client, error) {
@@ -73,16 +84,15 @@ func (c *client) newBarrier() (*barrier, error) {
 	b.leader = b.clients[0]
 	b.leads = b.leader.dir == c.dir
 	if name := c.spec.Target.Service; name != "" {
-		var ranks []*peer
 		for _, p := range b.services {
-			if p.name == name {
-				ranks = append(ranks, p)
+			if p.name == name && p.leads {
+				b.targets = append(b.targets, p)
 			}
 		}
-		if len(ranks) == 0 {
+		if len(b.targets) == 0 {
 			return nil, fmt.Errorf("client %s targets the service %q, which the plan does not list", c.name, name)
 		}
-		b.service = ranks[c.number%len(ranks)] // the ranks of a client share the instances out
+		b.service = b.targets[0]
 	}
 	b.announce = func(t0 time.Time) {
 		c.status.must(func(st *rundir.Status) { st.T0 = t0.UnixNano() })
@@ -185,6 +195,7 @@ func (c *client) drive(ctx context.Context, k int, run *load.Run) (*load.Result,
 	beside, stopBeside := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	all.Go(func() { c.watchService(beside, k, cancel) })
+	all.Go(func() { c.watchFirst(beside, k, run, cancel) })
 	all.Go(func() { c.obey(beside, k, run) })
 	all.Go(func() { c.sample(beside, k, run) })
 	all.Go(func() { c.share(beside) })
@@ -226,31 +237,26 @@ func (c *client) whole(out *load.Result) bool {
 		out.Warmup == int64(c.spec.Warmup) && out.Window == int64(c.spec.Duration) && out.Cooldown == int64(c.spec.Cooldown)
 }
 
-// watchService ends the load when the service ends or is lost.
+// watchService ends the load when a server of its target ends or is lost.
 func (c *client) watchService(ctx context.Context, k int, end context.CancelCauseFunc) {
-	s := c.barrier.service
-	if s == nil {
-		return
-	}
-	tick := time.NewTicker(4 * c.job.poll())
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			s.look(now)
-			if lost := serviceLost(s, now, c.lostAfter); lost != nil {
+	for now := range ticks(ctx, 4*c.job.poll()) {
+		for _, s := range c.barrier.targets {
+			if lost := c.notServed(s, now, k); lost != nil {
 				end(lost)
-				return
-			}
-			if !stands(s, k) {
-				end(endf(s.fate(rundir.ExitReasonServiceLost), "service %s/%d does not serve repeat %d any more: %s: %s",
-					s.name, s.rank, k, s.status.Reason, s.status.Message))
 				return
 			}
 		}
 	}
+}
+
+// notServed says that a server serves a repeat no more, or nil.
+func (c *client) notServed(s *peer, now time.Time, k int) *ending {
+	s.look(now)
+	if lost := serviceLost(s, now, c.lostAfter); lost != nil || stands(s, k) {
+		return lost
+	}
+	return endf(s.fate(rundir.ExitReasonServiceLost), "service %s/%d does not serve repeat %d any more: %s: %s",
+		s.name, s.rank, k, s.status.Reason, s.status.Message)
 }
 
 // obey drains when control.json asks for it, and writes what there is when the time limit is near.
@@ -306,7 +312,7 @@ func (c *client) finish(k int, out *load.Result) error {
 	if err != nil {
 		return err
 	}
-	if err := writeResult(rundir.Repeat(c.dir, k), b); err != nil {
+	if err := writeRepeat(rundir.Repeat(c.dir, k), rundir.ResultFile, b); err != nil {
 		return err
 	}
 	return c.spool.drop(k)
@@ -314,11 +320,11 @@ func (c *client) finish(k int, out *load.Result) error {
 
 // keepWhole writes result.json of a load that is over where a lost rank leaves it.
 func (c *client) keepWhole(k int, out *load.Result) error {
-	b, err := results.SealCompact(c.result(k, out))
+	b, err := results.SealCompact(c.soFar(k, out))
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.spool.keep(k, b), c.spool.share())
+	return errors.Join(c.spool.keep(k, rundir.ResultFile, b), c.spool.share())
 }
 
 // keep writes result.json of a repeat under way to the node's disk: what is left of it when the rank is killed.
@@ -335,9 +341,9 @@ func (c *client) keep(k int, run *load.Run) error {
 		return err
 	}
 	out.Truncated, out.Reason = true, cmp.Or(out.Reason, reason)
-	b, err := results.SealCompact(c.result(k, out))
+	b, err := results.SealCompact(c.soFar(k, out))
 	if err != nil {
 		return err
 	}
-	return c.spool.keep(k, b)
+	return c.spool.keep(k, rundir.ResultFile, b)
 }

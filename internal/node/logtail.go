@@ -15,6 +15,12 @@ const (
 
 // logTail returns the last lines of a file behind an offset, valid UTF-8 and without control characters.
 func logTail(path string, from int64) string {
+	lines := strings.Split(logWords(path, from, tailBytes), "\n")
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
+}
+
+// logWords returns the last bytes of a file behind an offset, valid UTF-8 and without control characters.
+func logWords(path string, from, most int64) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return ""
@@ -24,16 +30,14 @@ func logTail(path string, from int64) string {
 	if err != nil {
 		return ""
 	}
-	if _, err := f.Seek(max(from, end-tailBytes), io.SeekStart); err != nil {
+	if _, err := f.Seek(max(from, end-most), io.SeekStart); err != nil {
 		return ""
 	}
-	b, err := io.ReadAll(io.LimitReader(f, tailBytes))
+	b, err := io.ReadAll(io.LimitReader(f, most))
 	if err != nil {
 		return ""
 	}
-	text := strings.ToValidUTF8(string(b), "")
-	lines := strings.Split(strings.TrimSpace(strings.Map(printable, text)), "\n")
-	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
+	return strings.TrimSpace(strings.Map(printable, strings.ToValidUTF8(string(b), "")))
 }
 
 func printable(r rune) rune {

@@ -98,6 +98,7 @@ func commands(w *World) *cobra.Command {
   job     runs one attempt: starts every service and every client of its plan, and waits for them
   serve   runs one rank of a service: its server, its probes, its scrapes
   load    runs one rank of a client: its load, repeat by repeat
+  pull    puts an image into a site's store, as a job does before a run
   llmsim  is a server that behaves like one for large language models
 
 Exit codes: 0 done as planned, 1 a component failed (its exit.json says how), 2 wrong command line,
@@ -106,7 +107,7 @@ Exit codes: 0 done as planned, 1 a component failed (its exit.json says how), 2 
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(jobCommand(w), rankCommand(w, "serve", "Run one rank of a service", serveRank),
-		rankCommand(w, "load", "Run one rank of a client", loadRank), simCommand(w), filesCommand(w), versionCommand(w))
+		rankCommand(w, "load", "Run one rank of a client", loadRank), simCommand(w), filesCommand(w), pullCommand(w), versionCommand(w))
 	return root
 }
 

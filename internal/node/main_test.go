@@ -82,6 +82,21 @@ func serveForTests() {
 			w.Header().Set("Content-Type", "text/html")
 			fmt.Fprint(w, "<!doctype html><title>Welcome to nginx</title>")
 		})
+	case "tied": // ends, with exit code 3, soon after the server at an address, which comes up some time
+		go func() {
+			for seen := false; ; <-time.After(20 * time.Millisecond) {
+				c, err := net.Dial("tcp", os.Args[3])
+				if err == nil {
+					seen = true
+					_ = c.Close() // it was only a question
+				} else if seen {
+					fmt.Println("lost the connection to", os.Args[3])
+					os.Exit(3)
+				}
+			}
+		}()
+	case "late": // counts the prompt of a completion a moment after it has answered
+		countsLate(mux)
 	case "stubborn": // ignores TERM, and leaves a child that left its group
 		signal.Ignore(syscall.SIGTERM)
 		child := exec.Command("sleep", "300")
@@ -266,9 +281,17 @@ func (f *fixture) until(what string, ok func() bool) {
 
 func (f *fixture) rankDir(name string, rank int) string { return rundir.Rank(f.dir, name, rank) }
 
+// dirOf is the folder of a rank, such as sim/1; without a number that of rank 0.
+func (f *fixture) dirOf(name string) string {
+	if strings.Contains(name, "/") {
+		return filepath.Join(f.dir, name)
+	}
+	return f.rankDir(name, 0)
+}
+
 // status returns a rank's status, or an empty one.
 func (f *fixture) status(name string) rundir.Status {
-	b, err := os.ReadFile(filepath.Join(f.rankDir(name, 0), rundir.StatusFile))
+	b, err := os.ReadFile(filepath.Join(f.dirOf(name), rundir.StatusFile))
 	if err != nil {
 		return rundir.Status{}
 	}
@@ -283,7 +306,7 @@ func (f *fixture) status(name string) rundir.Status {
 // exit returns the exit of a rank's repeat, or of the rank itself for repeat 0.
 func (f *fixture) exit(name string, repeat int) rundir.Exit {
 	f.t.Helper()
-	dir := f.rankDir(name, 0)
+	dir := f.dirOf(name)
 	if repeat > 0 {
 		dir = rundir.Repeat(dir, repeat)
 	}
@@ -301,7 +324,7 @@ func (f *fixture) exit(name string, repeat int) rundir.Exit {
 
 func (f *fixture) result(name string, repeat int) results.Rank {
 	f.t.Helper()
-	b, err := os.ReadFile(filepath.Join(rundir.Repeat(f.rankDir(name, 0), repeat), rundir.ResultFile))
+	b, err := os.ReadFile(filepath.Join(rundir.Repeat(f.dirOf(name), repeat), rundir.ResultFile))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -314,7 +337,7 @@ func (f *fixture) result(name string, repeat int) results.Rank {
 
 func (f *fixture) counters(name string, repeat int) rundir.Counters {
 	f.t.Helper()
-	b, err := os.ReadFile(filepath.Join(rundir.Repeat(f.rankDir(name, 0), repeat), rundir.CountersFile))
+	b, err := os.ReadFile(filepath.Join(rundir.Repeat(f.dirOf(name), repeat), rundir.CountersFile))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -328,7 +351,7 @@ func (f *fixture) counters(name string, repeat int) rundir.Counters {
 // events returns the events of a rank with a name.
 func (f *fixture) events(name, event string) []rundir.Event {
 	f.t.Helper()
-	b, err := os.ReadFile(filepath.Join(f.rankDir(name, 0), rundir.EventsFile))
+	b, err := os.ReadFile(filepath.Join(f.dirOf(name), rundir.EventsFile))
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -81,28 +81,62 @@ func reachHost(bind, launcher, hostname string) string {
 	return hostname
 }
 
-// pickPorts chooses a number for each port: the one of the plan, or a free one. All are held until all are chosen, and
-// let go just before the server starts.
-func pickPorts(ctx context.Context, ports []rundir.Port, host string) (map[string]int, error) {
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			_ = l.Close() // it only kept the number
-		}
-	}()
-	out := make(map[string]int, len(ports))
+// heldPorts are numbers that are chosen, by the names of the ports, and held until they are released.
+type heldPorts struct {
+	numbers   map[string]int
+	listeners []net.Listener
+}
+
+// release lets the numbers go, for the server to take them. It may be called twice.
+func (h *heldPorts) release() {
+	for _, l := range h.listeners {
+		_ = l.Close() // it only kept the number
+	}
+	h.listeners = nil
+}
+
+// holdPorts chooses a number for each port: the one of the plan, or a free one.
+func holdPorts(ctx context.Context, ports []rundir.Port, host string) (*heldPorts, error) {
+	out := &heldPorts{numbers: make(map[string]int, len(ports))}
 	for _, p := range ports {
 		l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(p.Number)))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, portInUse(p)
-		}
 		if err != nil {
+			out.release()
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return nil, portInUse(p)
+			}
 			return nil, fmt.Errorf("port %s: %w", p.Name, err)
 		}
-		held = append(held, l)
-		out[p.Name] = l.Addr().(*net.TCPAddr).Port
+		out.listeners = append(out.listeners, l)
+		out.numbers[p.Name] = l.Addr().(*net.TCPAddr).Port
 	}
 	return out, nil
+}
+
+// interfaceOf is the interface that has an address, or whose network it is in; "" for none.
+func interfaceOf(address string) string {
+	ip := net.ParseIP(address)
+	all, err := net.Interfaces()
+	if ip == nil || err != nil {
+		return ""
+	}
+	within := ""
+	for _, ifc := range all {
+		addrs, err := ifc.Addrs()
+		if err != nil {
+			continue // it has just gone
+		}
+		for _, a := range addrs {
+			n, ok := a.(*net.IPNet)
+			switch {
+			case ok && n.IP.Equal(ip):
+				return ifc.Name
+			case ok && n.Contains(ip) && within == "":
+				within = ifc.Name
+			}
+		}
+	}
+	return within
 }
 
 func portInUse(p rundir.Port) *ending {

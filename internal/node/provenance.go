@@ -3,10 +3,7 @@ package node
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,12 +62,34 @@ type gpuState struct {
 	Fields  string   `json:"fields,omitempty"`
 	GPUs    []string `json:"gpus,omitempty"`
 	Visible string   `json:"visible,omitempty"`
+	// Check compares them with what the server sees; nil where none asks for a GPU.
+	Check *rundir.GPUCheck `json:"check,omitempty"`
 }
 
+// imageState is the image that a server ran in. Digest is the one that the recipe names; SHA256 is that of the SIF, where
+// somebody has looked: at the pull, or before the start.
 type imageState struct {
-	URI     string `json:"uri"`
-	Digest  string `json:"digest,omitempty"`
+	rundir.UsedImage
 	Runtime string `json:"runtime"`
+}
+
+// usedImage is what is known of an image's file.
+func usedImage(img *rundir.Image) rundir.UsedImage {
+	out := rundir.UsedImage{URI: img.URI, Digest: img.Digest}
+	path, err := imageSource(img)
+	if err != nil {
+		return out // the server does not start, and says why
+	}
+	out.SIF = path
+	if st, err := os.Stat(path); err == nil {
+		out.Size = st.Size()
+	}
+	if img.SIF == "" {
+		out.SHA256 = strings.TrimPrefix(img.Digest, "sha256:") // it was compared
+	} else if record, err := storedImage(path); err == nil {
+		out.SHA256 = record.SHA256
+	}
+	return out
 }
 
 // The questions for programs beside us take at most this long each.
@@ -82,9 +101,28 @@ const gpuFields = "uuid,name,driver_version,memory.total,mig.mode.current,clocks
 func (r *rank) recordProvenance(ctx context.Context, image *rundir.Image) {
 	defer close(r.provenance)
 	p := r.gather(ctx, image)
+	p.GPUs.Check = r.awaitGPUs(ctx)
 	if err := writeJSON(filepath.Join(r.dir, rundir.ProvenanceFile), p); err != nil {
 		r.log("ProvenanceFailed", "error", err)
 		r.stop(asEnding(err))
+	}
+}
+
+// awaitGPUs waits for what came of the check of the GPUs; nil when there is none, or when the rank ends before.
+func (r *rank) awaitGPUs(ctx context.Context) *rundir.GPUCheck {
+	if r.gpuCheck == nil {
+		return nil
+	}
+	select {
+	case check := <-r.gpuCheck:
+		return &check
+	case <-ctx.Done():
+	}
+	select {
+	case check := <-r.gpuCheck: // both at once
+		return &check
+	default:
+		return nil
 	}
 }
 
@@ -101,7 +139,7 @@ func (r *rank) gather(ctx context.Context, image *rundir.Image) provenance {
 		Node: thisBinary(r.world.Executable), GPUs: r.gpus(ctx, find), Slurm: slurmEnv(r.world.Environ),
 	}
 	if image != nil {
-		p.Image = &imageState{URI: image.URI, Digest: image.Digest, Runtime: version(ctx, find, "apptainer")}
+		p.Image = &imageState{UsedImage: usedImage(image), Runtime: version(ctx, find, "apptainer")}
 	}
 	return p
 }
@@ -188,21 +226,13 @@ func thisBinary(path string) nodeBinary {
 			}
 		}
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return n
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err == nil {
-		n.SHA256 = hex.EncodeToString(h.Sum(nil))
-	}
+	n.SHA256, _ = fileSHA256(path) // "" says that it cannot be read
 	return n
 }
 
 // gpus asks nvidia-smi. A node without it, without GPUs or with a driver that does not answer is a state.
 func (r *rank) gpus(ctx context.Context, find lookup) gpuState {
-	s := gpuState{Visible: r.world.getenv("CUDA_VISIBLE_DEVICES")}
+	s := gpuState{Visible: r.world.getenv(gpuMaskName)}
 	program, err := find("nvidia-smi")
 	if err != nil {
 		s.State, s.Message = "NoProgram", "nvidia-smi is not in the PATH"

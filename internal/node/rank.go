@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -42,6 +43,10 @@ type rank struct {
 	refresh func(*rundir.Status)
 	// provenance is closed when provenance.json is written.
 	provenance chan struct{}
+	// warnings are what a reader of the result must know of this rank's end; only the goroutine that does the work adds to them.
+	warnings []string
+	// gpuCheck gets what came of the check of the GPUs, once; nil for a rank that asks for none.
+	gpuCheck chan rundir.GPUCheck
 }
 
 // secrets are what a rank gets over its standard input.
@@ -124,8 +129,10 @@ func (r *rank) close(end *ending) int {
 	if end.code != rundir.ExitOK {
 		phase = rundir.PhaseFailed
 	}
+	exit := end.exit(r.world.Now())
+	exit.Warnings = r.warnings
 	err := errors.Join(
-		writeExit(r.dir, end, r.world.Now()),
+		writeJSON(filepath.Join(r.dir, rundir.ExitFile), exit),
 		r.status.set(func(s *rundir.Status) {
 			s.Phase, s.Reason, s.Message = phase, end.reason, end.message
 			s.Ready, s.ServerPID, s.Live = false, 0, nil
@@ -203,6 +210,15 @@ func (r *rank) log(event string, fields ...any) {
 // sayf tells the job's log.
 func (r *rank) sayf(format string, args ...any) {
 	fmt.Fprintf(r.world.Stderr, "%s/%d: "+format+"\n", append([]any{r.name, r.number}, args...)...)
+}
+
+// warnf tells the job's log and, through exit.json, the result: once what happens in each repeat.
+func (r *rank) warnf(format string, args ...any) {
+	words := fmt.Sprintf(format, args...)
+	r.sayf("%s", words)
+	if !slices.Contains(r.warnings, words) {
+		r.warnings = append(r.warnings, words)
+	}
 }
 
 // cause is why a context ended, as an ending.

@@ -32,6 +32,11 @@ func (c *client) result(k int, out *load.Result) results.Rank {
 	for _, e := range out.Errors {
 		r.Errors = append(r.Errors, results.ErrorCount(e))
 	}
+	if c.spec.Retries > 0 { // else each attempt is a request
+		for _, e := range out.FailedAttempts {
+			r.FailedAttempts = append(r.FailedAttempts, results.ErrorCount(e))
+		}
+	}
 	for _, m := range out.Metrics {
 		n := results.Metric{Name: m.Name, Unit: m.Unit, Count: m.Count, Sum: m.Sum, Min: m.Min, Max: m.Max,
 			Histogram: m.Histogram}

@@ -12,42 +12,91 @@ import (
 // portTries is how often a server is started when its port was taken between our choice and its start.
 const portTries = 4
 
-// start starts the server and waits until its probes pass. A server whose port was taken meanwhile is started again
-// with other ports, unless the plan gives a number.
-func (s *service) start(ctx context.Context) error {
+// errServerEnded says that the server ended before it was ready.
+var errServerEnded = errors.New("the server ended")
+
+// start starts the server for a repeat and waits until its probes pass. A server whose port was taken meanwhile is started
+// again with other ports, unless the plan gives a number.
+func (s *service) start(ctx context.Context, k int) error {
 	if err := s.makeFolders(); err != nil {
 		return err
 	}
-	for try := 1; ; try++ {
-		server, err := s.launch.start(ctx)
-		if err != nil {
+	if err := s.checkGPUs(ctx); err != nil {
+		return err
+	}
+	for try := 1; ; {
+		next, err := s.tryStart(ctx, k, try)
+		if err != nil || next == try {
 			return err
 		}
-		s.server = server
-		s.log("ServerStarted", "server", server.pid(), "ports", server.ports, "try", try)
-		s.status.must(func(st *rundir.Status) { st.ServerPID = server.pid() })
-		err = s.becomeReady(ctx)
-		if err == nil {
-			return nil
+		if try = next; try > portTries {
+			return endf(rundir.ExitReasonPortInUse, "the server found its ports in use, with %d choices of free ports", portTries)
 		}
-		tail := server.tail()
-		taken := saysPortInUse(tail)
-		s.halt()
-		if !taken || ctx.Err() != nil {
-			return err
-		}
-		if p, fixed := fixedPort(s.svc.Ports); fixed {
-			return portInUse(p)
-		}
-		if try == portTries {
-			return endf(rundir.ExitReasonPortInUse, "%s", withLog("the server found its port in use, with 4 choices of free ports", tail))
-		}
-		s.log("PortTaken", "ports", server.ports)
 	}
 }
 
-// becomeReady asks the probes in order, each until it passes.
-func (s *service) becomeReady(ctx context.Context) error {
+// tryStart starts the server once. The number that it returns is that of the next try where one is needed.
+func (s *service) tryStart(ctx context.Context, k, try int) (int, error) {
+	held, err := holdPorts(ctx, s.launch.ports(s.group.place), s.launch.bind)
+	if err != nil {
+		return try, err
+	}
+	defer held.release()
+	if next, err := s.meet(ctx, k, try, held.numbers); err != nil || next != try {
+		return next, err
+	}
+	server, err := s.launch.start(held)
+	if err != nil {
+		return try, err
+	}
+	s.server = server
+	s.log("ServerStarted", "server", server.pid(), "ports", server.ports, "try", try)
+	s.status.must(func(st *rundir.Status) { st.ServerPID = server.pid() })
+	if err = s.becomeReady(ctx, k, try); err == nil {
+		return try, nil
+	}
+	tail := server.tail()
+	taken := saysPortInUse(tail)
+	s.halt()
+	switch p, fixed := fixedPort(s.launch.ports(s.group.place)); {
+	case ctx.Err() != nil:
+		return try, err
+	case errors.Is(err, errOtherTry):
+		return try + 1, nil
+	case !taken:
+		return try, err
+	case fixed:
+		return try, portInUse(p)
+	case try == portTries:
+		return try, endf(rundir.ExitReasonPortInUse, "%s", withLog("the server found its port in use, with 4 choices of free ports", tail))
+	}
+	s.log("PortTaken", "ports", server.ports)
+	return try + 1, nil
+}
+
+// becomeReady waits for the probes, which are the leader's, or for the leader.
+func (s *service) becomeReady(ctx context.Context, k, try int) error {
+	var err error
+	if s.group.leads() {
+		watched, stop := s.watchGroup(ctx, k, try)
+		err = s.passProbes(watched)
+		if stop(); errors.Is(context.Cause(watched), errOtherTry) {
+			return errOtherTry
+		}
+	} else {
+		err = s.follow(ctx, k, try)
+	}
+	switch {
+	case !errors.Is(err, errServerEnded):
+		return err
+	case saysPortInUse(s.server.tail()):
+		return s.died() // at once: the other ranks wait for another try
+	}
+	return s.fell(ctx, nil)
+}
+
+// passProbes asks the probes in order, each until it passes.
+func (s *service) passProbes(ctx context.Context) error {
 	timeout := or(s.svc.ReadyTimeout, defaultReadyTimeout)
 	over, cancel := context.WithTimeoutCause(ctx, timeout, errNotReady)
 	defer cancel()
@@ -60,7 +109,7 @@ func (s *service) becomeReady(ctx context.Context) error {
 		err := s.ask(over, p, s.svc.Probes[next])
 		switch {
 		case s.server.ended():
-			return s.died()
+			return errServerEnded
 		case err == nil:
 			next++
 			continue
@@ -73,17 +122,25 @@ func (s *service) becomeReady(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return s.stopped(ctx)
 			}
-			return endf(rundir.ExitReasonReadinessTimeout, "%s",
-				withLog("not ready within "+timeout.String()+": "+last.Error()+": raise readiness.timeout if it only needs longer", s.server.tail()))
+			return s.notReady("not ready within " + timeout.String() + ": " + last.Error())
 		case <-s.server.done:
-			return s.died()
+			return errServerEnded
 		case <-tick.C:
 		}
 	}
 	if s.server.ended() {
-		return s.died()
+		return errServerEnded
 	}
 	return nil
+}
+
+// notReady explains a server that did not get ready in time.
+func (s *service) notReady(how string) *ending {
+	tail := s.server.tail()
+	if why, ok := whySlow(s.server.words(), tail); ok {
+		return endf(rundir.ExitReasonReadinessTimeout, "%s: %s", how, why)
+	}
+	return endf(rundir.ExitReasonReadinessTimeout, "%s", withLog(how+": raise readiness.timeout if it only needs longer", tail))
 }
 
 var errNotReady = errors.New("the readiness timeout is over")

@@ -63,9 +63,9 @@ func carry(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// carryResults copies the results so far of repeats that are not closed: one that is has its own.
+// carryResults copies the results so far, and what was stored, of repeats that are not closed: one that is has its own.
 func carryResults(local, dir string) error {
-	kept, err := filepath.Glob(filepath.Join(local, "r*", rundir.ResultFile))
+	kept, err := filepath.Glob(filepath.Join(local, "r*", "*.json"))
 	if err != nil {
 		return err
 	}
@@ -77,17 +77,17 @@ func carryResults(local, dir string) error {
 		}
 		b, err := os.ReadFile(path)
 		if err == nil {
-			err = writeResult(to, b)
+			err = writeRepeat(to, filepath.Base(path), b)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// writeResult writes result.json into the folder of a repeat, and makes that.
-func writeResult(dir string, b []byte) error {
+// writeRepeat writes a file into the folder of a repeat, and makes that.
+func writeRepeat(dir, name string, b []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return rundir.ReplaceDurable(filepath.Join(dir, rundir.ResultFile), b)
+	return rundir.ReplaceDurable(filepath.Join(dir, name), b)
 }

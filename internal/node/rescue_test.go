@@ -36,23 +36,27 @@ func TestKeptResults(t *testing.T) {
 			t.Errorf("repeat %d: the run directory holds %q, %v; want %q", repeat, b, err, want)
 		}
 	}
-	must(s.keep(1, []byte("1a")))
+	must(s.keep(1, rundir.ResultFile, []byte("1a")))
 	shared(1, "")
 	must(s.share())
 	shared(1, "1a")
-	must(s.keep(1, []byte("1b")))
+	must(s.keep(1, rundir.ResultFile, []byte("1b")))
+	must(s.keep(1, rundir.ObjectsFile, []byte("objects")))
 	must(s.share())
 	shared(1, "1b")
+	if b, err := os.ReadFile(filepath.Join(rundir.Repeat(dir, 1), rundir.ObjectsFile)); string(b) != "objects" {
+		t.Errorf("the run directory holds %q of what was stored, %v", b, err)
+	}
 
-	must(writeResult(rundir.Repeat(dir, 1), []byte("whole")))
+	must(writeRepeat(rundir.Repeat(dir, 1), rundir.ResultFile, []byte("whole")))
 	must(writeExit(rundir.Repeat(dir, 1), &ending{reason: rundir.ExitReasonEnded}, time.Now()))
-	must(s.keep(2, []byte("2a")))
+	must(s.keep(2, rundir.ResultFile, []byte("2a")))
 	must(s.share())
 	shared(1, "whole")
 	shared(2, "2a")
 	must(s.drop(2))
-	must(writeResult(rundir.Repeat(dir, 2), []byte("whole too"))) // it was killed before it could close the repeat
-	must(s.keep(3, []byte("3a")))
+	must(writeRepeat(rundir.Repeat(dir, 2), rundir.ResultFile, []byte("whole too"))) // it was killed before it could close the repeat
+	must(s.keep(3, rundir.ResultFile, []byte("3a")))
 	must(rescue(w, j, "load", 0))
 	shared(1, "whole")
 	shared(2, "whole too")
@@ -67,11 +71,11 @@ func TestKeptResults(t *testing.T) {
 func TestRescueTakesNothingFromATrap(t *testing.T) {
 	for name, lay := range map[string]func(path string) error{
 		"others may write there": func(path string) error {
-			return errors.Join(os.MkdirAll(filepath.Join(path, "r1"), 0o700), writeResult(filepath.Join(path, "r1"), []byte("forged")), os.Chmod(path, 0o777))
+			return errors.Join(os.MkdirAll(filepath.Join(path, "r1"), 0o700), writeRepeat(filepath.Join(path, "r1"), rundir.ResultFile, []byte("forged")), os.Chmod(path, 0o777))
 		},
 		"a link to elsewhere": func(path string) error {
 			elsewhere := t.TempDir()
-			return errors.Join(writeResult(filepath.Join(elsewhere, "r1"), []byte("forged")), os.Symlink(elsewhere, path))
+			return errors.Join(writeRepeat(filepath.Join(elsewhere, "r1"), rundir.ResultFile, []byte("forged")), os.Symlink(elsewhere, path))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,6 +27,7 @@ type service struct {
 	launch  launch
 	reach   string // the host by which others reach the server
 	server  *server
+	group   *group
 	monitor atomic.Pointer[monitor.Monitor]
 	clients []*peer
 	// busy is when a client was last seen to load.
@@ -38,6 +39,9 @@ type service struct {
 // serveRank is `assay-node serve`.
 func serveRank(r *rank, s secrets) int {
 	svc, err := newService(r, s)
+	if err == nil {
+		err = checkImage(svc.svc.Image)
+	}
 	if err != nil {
 		return r.refuse(err)
 	}
@@ -66,10 +70,13 @@ func newService(r *rank, s secrets) (*service, error) {
 		if err != nil {
 			return nil, err
 		}
-		out := &service{rank: r, svc: svc, clients: peersOf(r.job, r.job.clients()),
+		out := &service{rank: r, svc: svc, clients: peersOf(r.job, r.job.clients()), group: newGroup(r.job, svc, r.number),
 			reach: reachHost(bind, r.job.plan.Launcher, r.world.Hostname)}
 		out.launch = launch{world: r.world, job: r.job, svc: svc, rank: r.number, dir: r.dir, bind: bind, cred: s.Credential}
 		out.refresh = out.scrapeCounts
+		if out.launch.wantsGPUs() {
+			r.gpuCheck = make(chan rundir.GPUCheck, 1)
+		}
 		return out, nil
 	}
 	return nil, fmt.Errorf("the plan has no service %q", r.name)
@@ -103,6 +110,7 @@ func (s *service) finish(end *ending) *ending {
 	if m := s.monitor.Load(); m != nil {
 		if err := m.Close(); err != nil {
 			s.log("SamplesNotClosed", "error", err)
+			s.warnf("its samples may lack the last scrapes: %v", err)
 		}
 	}
 	return end
@@ -114,8 +122,11 @@ func (s *service) repeat(ctx context.Context, k int) *ending {
 		st.Repeat, st.Ready, st.Phase, st.Endpoint = k, false, rundir.PhaseStarting, nil
 	})
 	if s.server == nil {
-		if err := s.start(ctx); err != nil {
-			return asEnding(err)
+		if err := s.start(ctx, k); err != nil {
+			return s.named(asEnding(err))
+		}
+		if s.probesCount() {
+			s.settle(ctx)
 		}
 	}
 	m, err := s.watch()
@@ -129,7 +140,7 @@ func (s *service) repeat(ctx context.Context, k int) *ending {
 	})
 	s.log("Ready", "repeat", k, "server", s.server.pid(), "endpoint", s.endpoint())
 
-	end := s.serve(ctx, k)
+	end := s.named(s.serve(ctx, k))
 	if end.code != rundir.ExitOK { // the clients must not wait for the last scrape to learn it
 		s.status.must(func(st *rundir.Status) {
 			st.Phase, st.Ready, st.Reason, st.Message = rundir.PhaseStopping, false, end.reason, end.message
@@ -149,21 +160,6 @@ func (s *service) repeat(ctx context.Context, k int) *ending {
 	return end
 }
 
-// settle waits until the server's metrics say everything that the clients have done.
-func (s *service) settle(ctx context.Context) {
-	wait := s.svc.Settle()
-	if wait <= 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	case <-s.server.done:
-	}
-}
-
 // counters takes the last scrape of a repeat and writes what the counters did.
 func (s *service) counters(k int, m *monitor.Monitor) {
 	// The server may be gone and the context over: the last scrape has a deadline of its own.
@@ -179,6 +175,9 @@ func (s *service) counters(k int, m *monitor.Monitor) {
 func (s *service) watch() (*monitor.Monitor, error) {
 	var targets []monitor.Target
 	for _, sc := range s.svc.Scrapes {
+		if sc.Leader && !s.group.leads() {
+			continue
+		}
 		t := monitor.Target{Name: sc.Name}
 		port := sc.Port
 		if p, own := s.server.ports[sc.PortName]; own {
@@ -213,7 +212,11 @@ func (s *service) token() string {
 	return s.launch.cred.Token
 }
 
+// endpoint is where the clients reach the server; nil for a rank that does not lead.
 func (s *service) endpoint() *rundir.Endpoint {
+	if !s.group.leads() {
+		return nil
+	}
 	e := &rundir.Endpoint{Host: s.reach, Ports: s.server.ports, Protocol: s.svc.Protocol, Model: s.svc.Model,
 		Authenticated: s.svc.Authenticated}
 	if len(s.svc.Ports) > 0 {
@@ -232,9 +235,12 @@ func (s *service) serve(ctx context.Context, k int) *ending {
 		case <-ctx.Done():
 			return s.stopped(ctx)
 		case <-s.server.done:
-			return s.died()
+			return s.fell(ctx, func(now time.Time) *ending { return s.clientsSay(now, k) })
 		case now := <-tick.C:
 			if end := s.clientsSay(now, k); end != nil {
+				return end
+			}
+			if end := s.othersGone(now, s.group.watched()); end != nil {
 				return end
 			}
 			if s.idling(now) {
@@ -265,7 +271,11 @@ func (s *service) stopped(ctx context.Context) *ending {
 
 // died explains a server that ended by itself. It is never started again within a measurement.
 func (s *service) died() *ending {
-	return endf(rundir.ExitReasonServiceDied, "%s", withLog("the server "+s.server.how(), s.server.tail()))
+	how := "the server " + s.server.how()
+	if oomKills() > s.server.oomBefore {
+		return outOfMemory(how, s.svc.Resources)
+	}
+	return explain(how, s.server.words(), s.server.tail())
 }
 
 // clientsSay looks at every client rank. It returns how the repeat ended, or nil while it goes on.
@@ -337,10 +347,13 @@ func (s *service) idle(ctx context.Context, m *monitor.Monitor) *ending {
 			}
 			return &e
 		case <-s.server.done:
-			return s.died()
+			return s.named(s.fell(ctx, nil))
 		case <-s.drain:
 			return &ending{rundir.ExitReasonStopped, rundir.ExitOK, "control.json asked to drain", false}
 		case now := <-tick.C:
+			if end := s.othersGone(now, s.group.watched()); end != nil {
+				return end
+			}
 			if s.idling(now) {
 				return &ending{rundir.ExitReasonIdle, rundir.ExitOK, "kept until the idle timeout", false}
 			}
@@ -357,7 +370,7 @@ func (s *service) halt() {
 	<-s.provenance // its programs are children too
 	if err := s.server.stop(or(s.svc.StopTimeout, rundir.DefaultStopTimeout)); err != nil {
 		s.log("StopFailed", "error", err)
-		s.sayf("%v", err)
+		s.warnf("%v", err)
 	}
 	left := restOfRank(s.world.PID, true, s.job.plan.Key, s.name, s.number).kill()
 	s.log("ServerStopped", "server", s.server.pid(), "how", s.server.how(), "left", left)

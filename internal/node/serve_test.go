@@ -2,14 +2,19 @@ package node
 
 import (
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"assay.bench/internal/rundir"
 )
@@ -31,18 +36,18 @@ func TestServiceThatNeverGetsReady(t *testing.T) {
 	}{
 		"ends at once": {
 			func(_ *testing.T, f *fixture) { f.server("exit") },
-			rundir.ExitReasonServiceDied, []string{"exit code 3", "CUDA error: out of memory"},
+			"GPUOutOfMemory", []string{"exit code 3", "its log says: CUDA error: out of memory", "lower gpuMemoryUtilization"},
 		},
 		"never listens": {
 			func(_ *testing.T, f *fixture) {
-				f.server("silent").ReadyTimeout = rundir.Duration(400 * time.Millisecond)
+				f.server("silent").ReadyTimeout = rundir.Duration(3 * time.Second)
 			},
-			rundir.ExitReasonReadinessTimeout, []string{"not ready within 400ms", "nothing listens on port", "loading weights"},
+			rundir.ExitReasonReadinessTimeout, []string{"not ready within 3s", "nothing listens on port", "loading weights"},
 		},
 		"answers HTML": {
 			func(_ *testing.T, f *fixture) {
 				s := f.server("html")
-				s.ReadyTimeout = rundir.Duration(400 * time.Millisecond)
+				s.ReadyTimeout = rundir.Duration(3 * time.Second)
 				s.Probes = []rundir.Probe{{Type: rundir.ProbeModel, Model: "m"}}
 			},
 			rundir.ExitReasonReadinessTimeout, []string{"an HTML page instead of JSON", "Welcome to nginx"},
@@ -50,7 +55,7 @@ func TestServiceThatNeverGetsReady(t *testing.T) {
 		"another model": {
 			func(_ *testing.T, f *fixture) {
 				f.sim()
-				f.plan.Services[0].ReadyTimeout = rundir.Duration(400 * time.Millisecond)
+				f.plan.Services[0].ReadyTimeout = rundir.Duration(3 * time.Second)
 				f.plan.Services[0].Probes = []rundir.Probe{{Type: rundir.ProbeModel, Model: "other"}}
 			},
 			rundir.ExitReasonReadinessTimeout, []string{`it lists ["m"], not "other"`},
@@ -70,9 +75,10 @@ func TestServiceThatNeverGetsReady(t *testing.T) {
 			func(_ *testing.T, f *fixture) {
 				f.sim()
 				f.env = []string{"PATH=/nowhere"}
-				f.plan.Services[0].Image = &rundir.Image{URI: "docker://x/y"}
+				f.write("x.sif", []byte("x"))
+				f.plan.Services[0].Image = &rundir.Image{URI: filepath.Join(f.dir, "x.sif")}
 			},
-			rundir.ExitReasonProgramMissing, []string{"docker://x/y needs apptainer", "name its module"},
+			rundir.ExitReasonProgramMissing, []string{"x.sif needs apptainer", "name its module"},
 		},
 		"no image": {
 			func(t *testing.T, f *fixture) {
@@ -92,7 +98,7 @@ func TestServiceThatNeverGetsReady(t *testing.T) {
 		"failing command": {
 			func(_ *testing.T, f *fixture) {
 				s := f.server("ok")
-				s.ReadyTimeout = rundir.Duration(400 * time.Millisecond)
+				s.ReadyTimeout = rundir.Duration(3 * time.Second)
 				s.Probes = []rundir.Probe{{Type: rundir.ProbeExec, Argv: []string{"sh", "-c", "echo port $(PORT) is shy; exit 4"}}}
 			},
 			rundir.ExitReasonReadinessTimeout, []string{"exit status 4", "is shy"},
@@ -133,8 +139,9 @@ func fakeApptainer(t *testing.T) string {
 	dir := t.TempDir()
 	script := `#!/bin/sh
 [ "$1" = --version ] && { echo "apptainer version 1.3.6"; exit 0; }
+[ "$1" = pull ] && { ` + fakeSIF + `; exit; }
 echo "$@" >"$APPTAINER_TEST_ARGS"
-while [ "$1" != docker://x/y@sha256:00 ]; do shift; done
+while case $1 in *.sif) false ;; esac; do shift; done
 shift
 for v in $(env | sed -n 's/^APPTAINERENV_\([A-Z_]*\)=.*/\1/p'); do eval "export $v=\"\$APPTAINERENV_$v\""; done
 exec "$@"
@@ -153,7 +160,10 @@ func TestServiceInAnImage(t *testing.T) {
 	f.env = []string{"PATH=" + fakeApptainer(t), "APPTAINER_TEST_ARGS=" + args, "CUDA_VISIBLE_DEVICES=0"}
 	s := &f.plan.Services[0]
 	// The folder above all is mounted first, read-only; else it would hide the rank's, where the server writes.
-	s.Image = &rundir.Image{URI: "docker://x/y:v1", Digest: "sha256:00", Binds: []rundir.Bind{{Path: f.dir}}}
+	digest := "sha256:" + strings.Repeat("0a", 32)
+	sif := rundir.StoredImage(t.TempDir(), digest)
+	f.plan.Images = []rundir.ImagePull{{URI: "docker://x/y:v1", Digest: digest, SIF: sif}} // the job pulls it before
+	s.Image = &rundir.Image{URI: "docker://x/y:v1", Digest: digest, SIF: sif, Binds: []rundir.Bind{{Path: f.dir}}}
 	s.Argv = append([]string{os.Args[0]}, s.Argv[1:]...)
 	s.Resources.GPUsPerNode = 1
 	if code := f.wait(f.start()); code != 0 {
@@ -164,14 +174,49 @@ func TestServiceInAnImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := f.rankDir("sim", 0)
-	want := "exec --cleanenv --home " + dir + " --bind " + f.dir + ":" + f.dir + ":ro --bind " + dir + " --nv docker://x/y@sha256:00 " + os.Args[0] + " llmsim"
+	want := "exec --cleanenv --home " + dir + " --bind " + f.dir + ":" + f.dir + ":ro --bind " + dir + " --nv " + sif + " " + os.Args[0] + " llmsim"
 	if !strings.HasPrefix(string(got), want) || strings.Contains(string(got), "s3cret") {
 		t.Errorf("apptainer got %q, want it to begin with %q and to hold no secret", got, want)
 	}
 	if r := f.result("load", 1); r.Measured.Succeeded == 0 {
 		t.Errorf("nothing succeeded: %+v", r.Errors)
 	}
+	b, err := os.ReadFile(filepath.Join(dir, rundir.ProvenanceFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := fileSHA256(sif)
+	if used, parseErr := rundir.ParseUsedImage(b); err != nil || parseErr != nil || used.Digest != digest || used.SHA256 != sum {
+		t.Errorf("provenance says %+v, %v, %v; want the digest, and %s of the file", used, err, parseErr, sum)
+	}
 	f.noSecret()
+}
+
+// A job whose image cannot be pulled starts nothing, and nobody waits for what would have run in it.
+func TestJobWithoutItsImage(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.sim()
+	s := newStore(t, "echo 'FATAL:   reading manifest: manifest unknown' >&2; exit 255")
+	f.env = []string{"PATH=" + s.bin + ":" + os.Getenv("PATH")}
+	f.plan.Images = []rundir.ImagePull{s.pull}
+	if code := f.wait(f.start()); code != rundir.ExitFailed {
+		t.Errorf("exit code %d, want %d", code, rundir.ExitFailed)
+	}
+	for _, dir := range []string{f.dir, f.rankDir("sim", 0), f.rankDir("load", 0), rundir.Repeat(f.rankDir("sim", 0), 1)} {
+		b, err := os.ReadFile(filepath.Join(dir, rundir.ExitFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, err := rundir.ParseExit(b); err != nil || e.Reason != rundir.ExitReasonImageUnknown || !strings.Contains(e.Message, "manifest unknown") {
+			t.Errorf("%s: %+v, %v; want ImageUnknown with Apptainer's words", dir, e, err)
+		}
+	}
+	if st := f.status("sim"); st.Phase != rundir.PhaseFailed || st.Reason != rundir.ExitReasonImageUnknown {
+		t.Errorf("status %+v", st)
+	}
+	f.noSecret()
+	f.nothingLeft()
 }
 
 func TestPortTakenBetweenChoiceAndStart(t *testing.T) {
@@ -211,7 +256,55 @@ func TestStubbornServer(t *testing.T) {
 	if len(f.events("sim", "StopFailed")) != 1 {
 		t.Error("that KILL was needed is not in the log")
 	}
+	want := []string{"the server did not end within 200ms of TERM and was killed"}
+	if diff := cmp.Diff(want, f.exit("sim", 0).Warnings); diff != "" {
+		t.Errorf("what the result is told of it (-want +got):\n%s", diff)
+	}
 	f.nothingLeft()
+}
+
+// countsLate makes a server that counts a token only after its answer has left.
+func countsLate(mux *http.ServeMux) {
+	var prompts atomic.Int64
+	mux.HandleFunc("/v1/completions", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"choices": [{"text": "a"}], "usage": {"completion_tokens": 1}}`)
+		time.AfterFunc(50*time.Millisecond, func() { prompts.Add(1) })
+	})
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "# TYPE prompts_total counter\nprompts_total %d\n", prompts.Load())
+	})
+}
+
+// The token that a probe asked for is counted before the first scrape, or it would be the clients'.
+func TestFirstScrapeWaitsForTheProbe(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("late")
+	s.Probes = []rundir.Probe{{Type: rundir.ProbeToken, Model: "m"}}
+	s.Scrapes = []rundir.Scrape{{Name: "server", PortName: s.Ports[0].Name, Path: "/metrics", Settle: rundir.Duration(500 * time.Millisecond)}}
+	f.plan.Clients = nil
+	cmd := f.start()
+	f.until("the server, and what it counts", func() bool {
+		st := f.status("sim")
+		if !st.Ready {
+			return false
+		}
+		answer, err := http.Get(fmt.Sprintf("http://%s/metrics", net.JoinHostPort(st.Endpoint.Host, strconv.Itoa(st.Endpoint.Port))))
+		if err != nil {
+			return false
+		}
+		defer answer.Body.Close()
+		b, err := io.ReadAll(answer.Body)
+		return err == nil && strings.Contains(string(b), "prompts_total 1")
+	})
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	f.wait(cmd)
+	want := []rundir.CounterSeries{{Name: "prompts_total", First: 1, Last: 1}}
+	if diff := cmp.Diff(want, f.counters("sim", 1).Targets[0].Series); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 func TestServerThatDiesUnderLoad(t *testing.T) {

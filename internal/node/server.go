@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,8 @@ type server struct {
 	// logPath and logFrom say where its words begin.
 	logPath string
 	logFrom int64
+	// oomBefore is what oomKills said before its start.
+	oomBefore int64
 	// done is closed when the process has ended; err is then how.
 	done chan struct{}
 	err  error
@@ -37,24 +40,83 @@ type launch struct {
 	dir   string
 	bind  string
 	cred  *rundir.Credential
+	// members are the ranks of the server, in their order, with the ports of the present try.
+	members []rundir.Member
+}
+
+// place is the rank's among those of its server.
+func (l *launch) place() int { return l.rank % max(1, l.svc.Group) }
+
+// worker is what the rank runs, if that is not what the leader does.
+func (l *launch) worker(place int) *rundir.Worker {
+	if place == 0 {
+		return nil
+	}
+	return l.svc.Worker
+}
+
+// argv is the command of the rank.
+func (l *launch) argv() []string {
+	if w := l.worker(l.place()); w != nil {
+		return w.Argv
+	}
+	return l.svc.Argv
+}
+
+// ports are those that a rank of the server takes.
+func (l *launch) ports(place int) []rundir.Port {
+	if w := l.worker(place); w != nil {
+		return w.Ports
+	}
+	return l.svc.Ports
 }
 
 // builtin are the names that a command line may use beside its own environment.
 func (l *launch) builtin(ports map[string]int) map[string]string {
-	m := map[string]string{"HOST": l.bind, "DIR": l.dir, "ID": l.id()}
-	for i, p := range l.svc.Ports {
-		number := strconv.Itoa(ports[p.Name])
-		if i == 0 {
-			m["PORT"], m["ADDRESS"] = number, net.JoinHostPort(l.bind, number)
+	m := l.namesOf(l.place(), rundir.Member{Host: l.bind, Ports: ports})
+	m["RANKS"], m["INTERFACE"] = strconv.Itoa(max(1, l.svc.Group)), interfaceOf(l.bind)
+	if len(l.members) > 0 {
+		leader := l.members[0]
+		m["LEADER"] = leader.Host
+		for name, number := range leader.Ports {
+			m["LEADER_"+portVariable(name)] = strconv.Itoa(number)
 		}
-		m["PORT_"+strings.ToUpper(strings.ReplaceAll(p.Name, "-", "_"))] = number
 	}
 	return m
 }
 
+// each are the names of every rank of the server.
+func (l *launch) each() []map[string]string {
+	out := make([]map[string]string, len(l.members))
+	for place, m := range l.members {
+		out[place] = l.namesOf(place, m)
+	}
+	return out
+}
+
+// namesOf are the names of one rank of the server.
+func (l *launch) namesOf(place int, member rundir.Member) map[string]string {
+	rank := l.rank - l.place() + place
+	m := map[string]string{
+		"HOST": member.Host, "DIR": rundir.Rank(l.job.dir, l.svc.Name, rank), "ID": l.id(rank), "RANK": strconv.Itoa(place),
+	}
+	for i, p := range l.ports(place) {
+		number := strconv.Itoa(member.Ports[p.Name])
+		if i == 0 {
+			m["PORT"], m["ADDRESS"] = number, net.JoinHostPort(member.Host, number)
+		}
+		m[portVariable(p.Name)] = number
+	}
+	return m
+}
+
+func portVariable(name string) string {
+	return "PORT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
 // id is a name that no other rank has, of this run or of another.
-func (l *launch) id() string {
-	return fmt.Sprintf("%s-%s-%d", strings.ReplaceAll(l.job.plan.Key, ".", "-"), l.svc.Name, l.rank)
+func (l *launch) id(rank int) string {
+	return fmt.Sprintf("%s-%s-%d", strings.ReplaceAll(l.job.plan.Key, ".", "-"), l.svc.Name, rank)
 }
 
 // secretEnv is the credential as the server's program wants it.
@@ -77,16 +139,16 @@ func (l *launch) secretEnv() []string {
 
 // command makes a process of the service: bare, or in its image.
 func (l *launch) command(ctx context.Context, argv []string, ports map[string]int) (*exec.Cmd, error) {
-	args, environ := commandLine(argv, l.svc.Env, l.builtin(ports))
+	args, environ := commandLine(argv, l.svc.Env, l.builtin(ports), l.each())
 	find := pathLookup(l.world.getenv("PATH"))
 	environ = append(environ, l.secretEnv()...)
 	var err error
 	if l.svc.Image == nil {
 		args, err = bareArgv(args, l.world.Executable, find)
 	} else {
-		args, err = containerArgv(l.svc.Image, l.dir, l.folders(), l.svc.Image.GPUs || l.svc.Resources.GPUsPerNode > 0, args, find)
-		if mask := l.world.getenv("CUDA_VISIBLE_DEVICES"); mask != "" {
-			environ = append(environ, "CUDA_VISIBLE_DEVICES="+mask)
+		args, err = containerArgv(l.svc.Image, l.dir, l.folders(), l.wantsGPUs(), args, find)
+		if mask := gpuMaskOf(l.world.Environ); mask.set { // --cleanenv drops it; the service's own comes after it and counts
+			environ = slices.Insert(environ, 0, gpuMaskName+"="+mask.value)
 		}
 		environ = containerEnv(environ)
 	}
@@ -101,13 +163,15 @@ func (l *launch) command(ctx context.Context, argv []string, ports map[string]in
 	return cmd, nil
 }
 
-// start takes ports and starts the server.
-func (l *launch) start(ctx context.Context) (*server, error) {
-	ports, err := pickPorts(ctx, l.svc.Ports, l.bind)
-	if err != nil {
-		return nil, err
-	}
-	cmd, err := l.command(context.Background(), l.svc.Argv, ports)
+// wantsGPUs says that the server is to see GPUs.
+func (l *launch) wantsGPUs() bool {
+	return l.svc.Resources.GPUsPerNode > 0 || l.svc.Image != nil && l.svc.Image.GPUs
+}
+
+// start starts the server on ports that are held for it.
+func (l *launch) start(held *heldPorts) (*server, error) {
+	ports := held.numbers
+	cmd, err := l.command(context.Background(), l.argv(), ports)
 	if err != nil {
 		return nil, err
 	}
@@ -122,10 +186,11 @@ func (l *launch) start(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	cmd.Stdout, cmd.Stderr = log, log
+	s := &server{cmd: cmd, ports: ports, logPath: path, logFrom: st.Size(), oomBefore: oomKills(), done: make(chan struct{})}
+	held.release()
 	if err := cmd.Start(); err != nil {
 		return nil, endf(rundir.ExitReasonProgramMissing, "%s", missing(cmd.Path, err))
 	}
-	s := &server{cmd: cmd, ports: ports, logPath: path, logFrom: st.Size(), done: make(chan struct{})}
 	go func() {
 		s.err = cmd.Wait()
 		close(s.done)
@@ -137,6 +202,9 @@ func (s *server) pid() int { return s.cmd.Process.Pid }
 
 // tail is the server's last words.
 func (s *server) tail() string { return logTail(s.logPath, s.logFrom) }
+
+// words is what the server has said lately, more than its last words.
+func (s *server) words() string { return logWords(s.logPath, s.logFrom, wordsBytes) }
 
 // ended says whether the process has ended.
 func (s *server) ended() bool {

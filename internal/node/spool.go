@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -55,28 +54,49 @@ func openSpool(w *World, j *job, name string, rank int) (*spool, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.writer.Close(), os.RemoveAll(s.local))
 	}
-	s.requests = &buffered{file: f, out: bufio.NewWriterSize(f, 1<<20)}
+	s.requests = &buffered{file: f, fill: make([]byte, 0, usual), spare: make([]byte, 0, usual)}
 	return s, nil
 }
 
-// buffered is a file that is written in large pieces, for lines that come in the middle of a measurement.
+// buffered is a file for lines that come in the middle of a measurement: who writes one never waits for the disk, unless it
+// falls behind by far.
 type buffered struct {
-	mu   sync.Mutex
 	file *os.File
-	out  *bufio.Writer
+
+	mu   sync.Mutex // of fill
+	fill []byte
+
+	writing sync.Mutex // of what follows, and of the file
+	spare   []byte
 }
+
+const (
+	// usual is what the lines of a second need, most is when a line waits until those before it are on the disk.
+	usual = 1 << 20
+	most  = 64 << 20
+)
 
 // Write is for concurrent use.
 func (b *buffered) Write(p []byte) (int, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.out.Write(p)
+	b.fill = append(b.fill, p...)
+	full := len(b.fill) >= most
+	b.mu.Unlock()
+	if full {
+		return len(p), b.flush()
+	}
+	return len(p), nil
 }
 
+// flush writes what has come.
 func (b *buffered) flush() error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.out.Flush()
+	b.fill, b.spare = b.spare[:0], b.fill
+	b.mu.Unlock()
+	_, err := b.file.Write(b.spare)
+	return err
 }
 
 // second writes what came in the last second to the node's disk.
@@ -84,13 +104,13 @@ func (s *spool) second(at time.Time, samples []series.Sample) error {
 	return errors.Join(s.writer.Append(at, samples), s.requests.flush())
 }
 
-// keep replaces the result so far of a repeat.
-func (s *spool) keep(repeat int, result []byte) error {
+// keep replaces a file of a repeat: the result so far, or what was stored.
+func (s *spool) keep(repeat int, name string, content []byte) error {
 	dir := rundir.Repeat(s.local, repeat)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return rundir.Replace(filepath.Join(dir, rundir.ResultFile), result)
+	return rundir.Replace(filepath.Join(dir, name), content)
 }
 
 // drop forgets what was kept of a repeat.
@@ -122,6 +142,9 @@ func (c *client) sample(ctx context.Context, k int, run *load.Run) {
 		case <-second.C:
 			c.check(c.spool.second(c.world.Now(), loadSamples(k, run.Live())))
 			c.check(c.keep(k, run))
+			if st := c.stage.Load(); st != nil {
+				c.check(c.tell(k, st.objects.Manifest(true)))
+			}
 		case <-edge.C:
 			c.status.must(c.live)
 			edge.Reset(c.nextEdge(run.Live()))

@@ -2,7 +2,11 @@ package node
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"assay.bench/internal/load"
@@ -14,10 +18,12 @@ import (
 // storer is a workload that keeps objects in its target: they are stored before its load, and removed after it.
 type storer interface {
 	load.Workload
-	// Store stores this rank's share, Remove everything that any rank has stored. Both return the calls that they made,
-	// also beside an error.
-	Store(ctx context.Context, rank, ranks int) (s3.Calls, error)
-	Remove(ctx context.Context) (s3.Calls, error)
+	// Store stores this rank's share, Remove what this rank and the others have begun to store. Both return the calls that
+	// they made, also beside an error.
+	Store(ctx context.Context) (s3.Calls, error)
+	Remove(ctx context.Context, others ...s3.Manifest) (s3.Calls, error)
+	// Manifest is what this rank has begun to store; ahead, what it may have begun when it is asked again.
+	Manifest(ahead bool) s3.Manifest
 	// Stored is how many objects Store has stored, of all that it will.
 	Stored() (done, all int64)
 }
@@ -28,13 +34,12 @@ type stage struct {
 	// calls were made outside of the load.
 	calls    s3.Calls
 	warnings []string
+	// told says that the claim is told.
+	told bool
 }
 
-// How long a clean-up may take once its rank has been told to end, and one after a load that ended early; and how long
-// the first rank waits then for the others.
+// How long a set-up that failed waits for word that its service has ended, and how often it looks.
 const (
-	cleanUpGrace  = 10 * time.Second
-	othersGrace   = 3 * time.Second
 	serviceGrace  = 2 * time.Second
 	stageInterval = 200 * time.Millisecond
 )
@@ -56,9 +61,13 @@ func (c *client) setUp(ctx context.Context, k int, clock load.Clock) *ending {
 	c.stage.Store(st)
 	c.status.must(func(st *rundir.Status) { st.Phase = rundir.PhasePreparing })
 	c.log("SetUp", "repeat", k)
+	if err := c.tellNow(k, objects.Manifest(true)); err != nil {
+		return asEnding(err)
+	}
 	begin := time.Now()
 	calls, err := c.store(ctx, k, objects)
 	st.calls.Add(calls)
+	c.tellClaim(k, objects)
 	c.status.must(func(st *rundir.Status) { st.Message = "" })
 	if err != nil {
 		end := c.setUpEnding(ctx, err)
@@ -86,6 +95,7 @@ func (c *client) store(ctx context.Context, k int, objects storer) (s3.Calls, er
 				cancel(endf(rundir.ExitReasonStopped, "control.json asked to drain"))
 				return
 			case now := <-tick.C:
+				c.tellClaim(k, objects)
 				if end := c.barrier.look(now, k); end != nil {
 					cancel(end)
 					return
@@ -93,7 +103,7 @@ func (c *client) store(ctx context.Context, k int, objects storer) (s3.Calls, er
 			}
 		}
 	}()
-	calls, err := objects.Store(ctx, c.number, c.spec.Ranks)
+	calls, err := objects.Store(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -125,90 +135,65 @@ func (c *client) setUpEnding(ctx context.Context, err error) *ending {
 	return endf(rundir.ExitReasonSetUpFailed, "%v", err)
 }
 
-// cleanUp removes what was stored. The first rank does it for all, once none of them loads any more; end is how its own
-// load ended. What cannot be removed is a warning, for the measurement is whole without it.
-func (c *client) cleanUp(ctx context.Context, k int, end *ending) {
-	st := c.stage.Load()
-	if st == nil || c.number != 0 || !c.job.plan.DeleteObjects {
-		return
+// tell writes to the node's disk what this rank has stored, for the one that removes it: the first rank, or the job where
+// that is lost. share carries it there, also when this rank is killed.
+func (c *client) tell(k int, m s3.Manifest) error {
+	if !c.job.plan.DeleteObjects {
+		return nil
 	}
-	early := end.code != rundir.ExitOK
-	c.status.must(func(st *rundir.Status) { st.Phase = rundir.PhaseCleaning })
-	c.awaitOthers(ctx, k, early)
-	ctx, cancel := c.graceful(ctx, early)
-	defer cancel()
-	begin := time.Now()
-	calls, err := st.objects.Remove(ctx)
-	st.calls.Add(calls)
-	if s := c.barrier.service; err != nil && s != nil {
-		if s.look(time.Now()); s.over() || s.status != nil && s.status.Phase == rundir.PhaseStopping {
-			c.log("CleanUpFailed", "repeat", k, "error", err)
-			return // its server has ended, and took with it what was stored
-		}
-	}
+	b, err := json.Marshal(m)
 	if err != nil {
-		st.warnings = append(st.warnings, fmt.Sprintf("not everything below its prefix is removed: %v", err))
-		c.log("CleanUpFailed", "repeat", k, "error", err)
+		return err
+	}
+	return c.spool.keep(k, rundir.ObjectsFile, b)
+}
+
+// tellClaim tells, once, that the prefix is ours: what is below one that is not, nobody may remove.
+func (c *client) tellClaim(k int, objects storer) {
+	st := c.stage.Load()
+	if c.number > 0 || st.told {
 		return
 	}
-	c.log("CleanUpDone", "repeat", k, "calls", calls, "took", time.Since(begin))
-}
-
-// awaitOthers waits until every other rank of this client has closed the repeat, or never will, and no other client loads
-// any more: its measurement is not to be disturbed.
-func (c *client) awaitOthers(ctx context.Context, k int, early bool) {
-	if early {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), othersGrace)
-		defer cancel()
-	}
-	tick := time.NewTicker(c.job.poll())
-	defer tick.Stop()
-	for {
-		open, now := 0, time.Now()
-		for _, p := range c.barrier.clients {
-			if p.name == c.name && p.rank == c.number {
-				continue
-			}
-			if p.look(now); p.name != c.name {
-				if p.measures() && !p.lost(now, c.lostAfter) {
-					open++
-				}
-			} else if p.closed(k) == nil && !p.over() && !p.lost(now, c.lostAfter) {
-				open++
-			}
-		}
-		if open == 0 {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	if m := objects.Manifest(true); m.Claimed {
+		st.told = true
+		c.check(c.tellNow(k, m))
 	}
 }
 
-// graceful is a context that ends some time after ctx does, or after control.json asks to drain; atOnce begins to count.
-func (c *client) graceful(ctx context.Context, atOnce bool) (context.Context, context.CancelFunc) {
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	go func() {
-		if !atOnce {
-			select {
-			case <-ctx.Done():
-			case <-c.drain:
-			case <-own.Done():
-			}
+// tellNow is tell, and carries it to the run directory.
+func (c *client) tellNow(k int, m s3.Manifest) error {
+	return errors.Join(c.tell(k, m), c.spool.share())
+}
+
+// told are the manifests of the other ranks of this client. What a rank has stored that never wrote one, is not known and
+// stays.
+func (c *client) told(k int) []s3.Manifest {
+	var all []s3.Manifest
+	for _, p := range c.barrier.clients {
+		if p.name != c.name || p.rank == c.number {
+			continue
 		}
-		grace := time.NewTimer(cleanUpGrace)
-		defer grace.Stop()
-		select {
-		case <-grace.C:
-			cancel()
-		case <-own.Done():
+		m, err := manifest(p.dir, p.rank, k)
+		if err != nil {
+			c.log("ObjectsNotKnown", "repeat", k, "rank", p.rank, "error", err)
+			continue
 		}
-	}()
-	return own, cancel
+		all = append(all, m)
+	}
+	return all
+}
+
+// manifest is what a rank has told that it stored for a repeat.
+func manifest(dir string, rank, k int) (s3.Manifest, error) {
+	b, err := os.ReadFile(filepath.Join(rundir.Repeat(dir, k), rundir.ObjectsFile))
+	if err != nil {
+		return s3.Manifest{}, err
+	}
+	m, err := s3.ParseManifest(b)
+	if err == nil && m.Rank != rank {
+		err = fmt.Errorf("%s of rank %d is that of rank %d", rundir.ObjectsFile, rank, m.Rank)
+	}
+	return m, err
 }
 
 // addStage adds to a rank's result what it did outside of its load.

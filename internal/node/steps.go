@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os/exec"
@@ -112,10 +113,14 @@ func stepOptions(c component, het bool) []string {
 	if r.CPUsPerTask > 0 {
 		out = append(out, "--cpus-per-task="+strconv.Itoa(r.CPUsPerTask))
 	}
+	var gres []string
 	if r.GPUsPerNode > 0 {
-		return append(out, "--gres=gpu:"+strconv.Itoa(r.GPUsPerNode))
+		gres = append(gres, "gpu:"+strconv.Itoa(r.GPUsPerNode))
 	}
-	return append(out, "--gres=none")
+	if r.Gres != "" {
+		gres = append(gres, r.Gres)
+	}
+	return append(out, "--gres="+cmp.Or(strings.Join(gres, ","), "none"))
 }
 
 // rankOfStep is the number that Slurm gave a task of a step.

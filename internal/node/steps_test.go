@@ -22,6 +22,8 @@ func TestStepOptions(t *testing.T) {
 	}{
 		"a service with GPUs": {component{name: "vllm", ranks: 1, resources: rundir.Resources{Nodes: 1, CPUsPerTask: 16, GPUsPerNode: 2}}, false,
 			"--job-name=vllm " + always + " --nodes=1 --ntasks=1 --relative=0 --distribution=block --cpus-per-task=16 --gres=gpu:2"},
+		"a service with other devices": {component{name: "vllm", ranks: 1, resources: rundir.Resources{GPUsPerNode: 2, Gres: "nvme:1"}}, false,
+			"--job-name=vllm " + always + " --nodes=1 --ntasks=1 --relative=0 --distribution=block --gres=gpu:2,nvme:1"},
 		"clients behind it": {component{name: "load", ranks: 4, resources: rundir.Resources{Nodes: 2, FirstNode: 1}}, false,
 			"--job-name=load " + always + " --nodes=2 --ntasks=4 --relative=1 --distribution=block --gres=none"},
 		"clients of a heterogeneous job": {component{name: "load", ranks: 2, resources: rundir.Resources{HetGroup: 1}}, true,

@@ -59,9 +59,10 @@ func FuzzExpand(f *testing.F) {
 
 func TestCommandLine(t *testing.T) {
 	env := []rundir.EnvVar{{Name: "URL", Value: "http://$(HOST):$(PORT)"}, {Name: "BOTH", Value: "$(URL)/x"}}
-	args, environ := commandLine([]string{"s", "$(BOTH)", "$(PORT_ADMIN)"}, env,
-		map[string]string{"HOST": "h", "PORT": "1", "PORT_ADMIN": "2"})
-	if diff := cmp.Diff([]string{"s", "http://h:1/x", "2"}, args); diff != "" {
+	args, environ := commandLine([]string{"s", "$(EACH)$(HOST):$(PORT_ADMIN)", "$(BOTH)", "$(PORT_ADMIN)", "$$(EACH)", "x$(EACH)"}, env,
+		map[string]string{"HOST": "h", "PORT": "1", "PORT_ADMIN": "2"},
+		[]map[string]string{{"HOST": "a"}, {"HOST": "b", "PORT_ADMIN": "3"}})
+	if diff := cmp.Diff([]string{"s", "a:2", "b:3", "http://h:1/x", "2", "$(EACH)", "x$(EACH)"}, args); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"URL=http://h:1", "BOTH=http://h:1/x"}, environ); diff != "" {
@@ -77,18 +78,19 @@ func TestImageSource(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	stored := filepath.Join(t.TempDir(), strings.Repeat("a", 64)+".sif")
+	storeImage(t, stored, "content")
 	cases := map[string]struct {
 		img     rundir.Image
 		want    string
 		failure string
 	}{
-		"path":            {rundir.Image{URI: sif}, sif, ""},
-		"file URL":        {rundir.Image{URI: "file://" + sif, Digest: "sha256:1"}, sif, ""},
-		"tag":             {rundir.Image{URI: "docker://a/b:v1"}, "docker://a/b:v1", ""},
-		"tag and digest":  {rundir.Image{URI: "docker://a/b:v1", Digest: "sha256:1"}, "docker://a/b@sha256:1", ""},
-		"port and digest": {rundir.Image{URI: "docker://host:5000/b", Digest: "sha256:1"}, "docker://host:5000/b@sha256:1", ""},
-		"missing":         {rundir.Image{URI: "/no/such.sif"}, "", "does not exist on this node"},
-		"empty":           {rundir.Image{URI: empty}, "", "is an empty file"},
+		"path":     {rundir.Image{URI: sif}, sif, ""},
+		"file URL": {rundir.Image{URI: "file://" + sif, Digest: "sha256:1"}, sif, ""},
+		"stored":   {rundir.Image{URI: "docker://a/b:v1", SIF: stored}, stored, ""},
+		"removed":  {rundir.Image{URI: "docker://a/b:v1", SIF: "/no/such.sif"}, "", "is not in the site's store"},
+		"missing":  {rundir.Image{URI: "/no/such.sif"}, "", "does not exist on this node"},
+		"empty":    {rundir.Image{URI: empty}, "", "is an empty file"},
 	}
 	for name, c := range cases {
 		got, err := imageSource(&c.img)
@@ -126,17 +128,24 @@ func TestAllBinds(t *testing.T) {
 	}
 }
 
-func TestPickPorts(t *testing.T) {
+func TestHoldPorts(t *testing.T) {
 	ports := make([]rundir.Port, 20)
 	for i := range ports {
 		ports[i].Name = "p" + strconv.Itoa(i)
 	}
-	got, err := pickPorts(t.Context(), ports, "127.0.0.1")
+	held, err := holdPorts(t.Context(), ports, "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, n := range held.numbers {
+		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(n)); err == nil {
+			t.Errorf("port %d is not held", n)
+			_ = l.Close()
+		}
+	}
+	held.release()
 	seen := map[int]bool{}
-	for _, n := range got {
+	for _, n := range held.numbers {
 		seen[n] = true
 		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(n))
 		if err != nil {

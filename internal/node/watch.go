@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"iter"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,6 +19,8 @@ type peer struct {
 	name string
 	rank int
 	dir  string
+	// leads says that it is the rank of a server that clients talk to.
+	leads bool
 	// status is the newest one that could be read; nil before the first.
 	status *rundir.Status
 	// changed is when its heartbeat last advanced.
@@ -28,7 +32,7 @@ func peersOf(j *job, cs []rundir.Component) []*peer {
 	var out []*peer
 	for _, c := range cs {
 		for rank := range c.Ranks {
-			out = append(out, &peer{name: c.Name, rank: rank, dir: j.rankDir(c, rank)})
+			out = append(out, &peer{name: c.Name, rank: rank, dir: j.rankDir(c, rank), leads: c.Leads(rank)})
 		}
 	}
 	return out
@@ -59,6 +63,11 @@ func (p *peer) over() bool {
 // lost says that the rank lived once and its heartbeat stands still.
 func (p *peer) lost(now time.Time, after time.Duration) bool {
 	return p.status != nil && !p.over() && now.Sub(p.changed) > after
+}
+
+// leaving says that a client ends a repeat early: it removes what it stored, and then it is over.
+func (p *peer) leaving(repeat int) bool {
+	return p.status != nil && p.status.Phase == rundir.PhaseCleaning && p.status.Reason != "" && p.status.Repeat == repeat
 }
 
 // fate is the reason of a rank that cannot go on without this one: what a whole run was told is no loss of one rank, and
@@ -142,4 +151,22 @@ func (c *control) idle(now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return now.Sub(c.advanced)
+}
+
+// ticks are the instants to look at something, until ctx ends.
+func ticks(ctx context.Context, every time.Duration) iter.Seq[time.Time] {
+	return func(yield func(time.Time) bool) {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-tick.C:
+				if !yield(now) {
+					return
+				}
+			}
+		}
+	}
 }

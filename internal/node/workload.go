@@ -1,11 +1,16 @@
 package node
 
 import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"strconv"
+	"sync"
+	"time"
 
 	"assay.bench/internal/load"
 	"assay.bench/internal/load/http1"
@@ -27,7 +32,7 @@ func workloadName(c *rundir.Client) string {
 
 // prepare makes the load of a repeat; offer is what it offers.
 func (c *client) prepare(k int, offer load.Options, s start, clock load.Clock) (*load.Run, error) {
-	workload, err := c.workload(k, s.endpoint, clock)
+	workload, err := c.workload(k, s.endpoints, clock)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +45,7 @@ func (c *client) prepare(k int, offer load.Options, s start, clock load.Clock) (
 }
 
 // workload makes the workload that the plan names.
-func (c *client) workload(k int, e *rundir.Endpoint, clock load.Clock) (load.Workload, error) {
+func (c *client) workload(k int, servers []*rundir.Endpoint, clock load.Clock) (load.Workload, error) {
 	if st := c.stage.Load(); st != nil {
 		return st.objects, nil
 	}
@@ -54,37 +59,79 @@ func (c *client) workload(k int, e *rundir.Endpoint, clock load.Clock) (load.Wor
 		TimeoutFirst: c.spec.TimeoutFirst.D(), TimeoutIdle: c.spec.TimeoutIdle.D(), TimeoutTotal: c.spec.TimeoutTotal.D(),
 		Clock: clock, Events: c.requestLog(),
 	}
+	o.TLS = trust(c.spec.Target.CA)
 	if c.cred != nil {
 		o.Token = c.cred.Token
 	}
-	if e != nil {
-		if o.URL = urlOf(e); o.Plan.Model == "" {
-			o.Plan.Model = e.Model
+	if len(servers) == 0 {
+		return inference.New(o)
+	}
+	if len(servers) > 1 && o.Events != nil {
+		o.Events = &oneWriter{to: o.Events}
+	}
+	parts := make([]load.Workload, len(servers))
+	for i, e := range servers {
+		o.URL, o.Plan.Model = urlOf(e), cmp.Or(c.spec.Inference.Model, e.Model)
+		var err error
+		if parts[i], err = inference.New(o); err != nil {
+			return nil, err
 		}
 	}
-	return inference.New(o)
+	return load.Spread(c.number, c.spec.Ranks, parts), nil
+}
+
+// oneWriter lets several workloads write lines to one file.
+type oneWriter struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+// Write writes one line or more.
+func (w *oneWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(b)
+}
+
+// trust is the configuration for an https URL whose authority the plan names; nil for those that the system trusts.
+func trust(ca string) *tls.Config {
+	if ca == "" {
+		return nil
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(ca)) // none of what is none: then the server's certificate is refused
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 }
 
 func urlOf(e *rundir.Endpoint) string {
 	return "http://" + net.JoinHostPort(e.Host, strconv.Itoa(e.Port))
 }
 
-// storer makes the workload of an object store for a repeat. Each repeat has a prefix of its own.
-func (c *client) storer(k int, e *rundir.Endpoint, clock load.Clock) (storer, error) {
+// objectsOf is the workload of an object store for a repeat of a client, for its first rank. Each repeat has a prefix of its
+// own.
+func objectsOf(spec *rundir.Client, cred *rundir.Credential, k int, clock load.Clock, wall func() time.Time) s3.Options {
 	o := s3.Options{
-		Plan: *c.spec.S3, URL: c.spec.Target.URL, Seed: load.RepeatSeed(c.spec.Seed, k), Clock: clock, Wall: c.world.Now,
-		Timeouts: http1.Timeouts{First: c.spec.TimeoutFirst.D(), Idle: c.spec.TimeoutIdle.D(), Total: c.spec.TimeoutTotal.D()},
+		Plan: *spec.S3, URL: spec.Target.URL, Seed: load.RepeatSeed(spec.Seed, k), Clock: clock, Wall: wall, Ranks: spec.Ranks,
+		Timeouts: http1.Timeouts{First: spec.TimeoutFirst.D(), Idle: spec.TimeoutIdle.D(), Total: spec.TimeoutTotal.D()},
+		TLS:      trust(spec.Target.CA),
 	}
 	o.Plan.Prefix += "/r" + strconv.Itoa(k)
 	switch {
-	case c.spec.ClosedLoop != nil:
-		o.InFlight = c.spec.ClosedLoop.Concurrency
-	case c.spec.OpenLoop != nil:
-		o.InFlight = c.spec.OpenLoop.MaxInFlight
+	case spec.ClosedLoop != nil:
+		o.InFlight, o.Closed = spec.ClosedLoop.Concurrency, true
+	case spec.OpenLoop != nil:
+		o.InFlight = spec.OpenLoop.MaxInFlight
 	}
-	if c.cred != nil {
-		o.Credentials = s3.Credentials{AccessKey: c.cred.Username, SecretKey: c.cred.Password}
+	if cred != nil {
+		o.Credentials = s3.Credentials{AccessKey: cred.Username, SecretKey: cred.Password}
 	}
+	return o
+}
+
+// storer makes the workload of an object store for a repeat.
+func (c *client) storer(k int, e *rundir.Endpoint, clock load.Clock) (storer, error) {
+	o := objectsOf(c.spec, c.cred, k, clock, c.world.Now)
+	o.Rank, o.Events = c.number, c.requestLog()
 	if e != nil {
 		if e.Protocol != rundir.ProtocolS3 {
 			return nil, endf(rundir.ExitReasonSetUpFailed, "the service %s speaks %s, not S3: load it with another workload, or say in its command that it speaks S3",

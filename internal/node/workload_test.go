@@ -60,7 +60,7 @@ func repeatOf(t *testing.T, spec rundir.Client, rankNumber, ranks, repeat int) (
 	}
 	defer clock.Close()
 	run, err := c.prepare(repeat, offer,
-		start{alone: true, t0: time.Now().Add(-time.Hour), endpoint: &rundir.Endpoint{Host: host, Port: number, Model: "m"}}, clock)
+		start{alone: true, t0: time.Now().Add(-time.Hour), endpoints: []*rundir.Endpoint{{Host: host, Port: number, Model: "m"}}}, clock)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (j *job) services() []rundir.Component {
 	}
 	var out []rundir.Component
 	for _, s := range j.plan.Services {
-		out = append(out, rundir.Component{Name: s.Name, Ranks: s.Ranks})
+		out = append(out, rundir.Component{Name: s.Name, Ranks: s.Ranks, Group: s.Group})
 	}
 	return out
 }

@@ -26,7 +26,7 @@ func Check(bm *v1alpha1.Benchmark, site *v1alpha1.Site) []error {
 	services := map[string]rundir.Service{}
 	for i := range bm.Spec.Services {
 		s := &bm.Spec.Services[i]
-		planned, err := planBenchmarkService(s)
+		planned, err := planBenchmarkService(s, site.Spec.Defaults.Service)
 		if err != nil {
 			problems = append(problems, v1alpha1.At(fmt.Sprintf("spec.services[%d]", i), err))
 			planned.Model, planned.Protocol = "unknown", "" // one error is enough
@@ -89,8 +89,10 @@ func checkS3Target(c *v1alpha1.BenchmarkClient, s rundir.Service) error {
 }
 
 // planBenchmarkService plans a service that no run has made yet. Its seed is nobody's: what is checked does not depend on it.
-func planBenchmarkService(s *v1alpha1.BenchmarkService) (rundir.Service, error) {
-	return planService(&v1alpha1.Service{ObjectMeta: component(string(s.Name)), Spec: v1alpha1.ServiceSpec{ServiceParameters: s.ServiceParameters}}, 1)
+func planBenchmarkService(s *v1alpha1.BenchmarkService, defaults v1alpha1.Resources) (rundir.Service, error) {
+	parameters := s.ServiceParameters
+	parameters.Resources = merge(parameters.Resources, defaults)
+	return planService(&v1alpha1.Service{ObjectMeta: component(string(s.Name)), Spec: v1alpha1.ServiceSpec{ServiceParameters: parameters}}, 1)
 }
 
 func component(name string) metav1.ObjectMeta {
@@ -164,7 +166,7 @@ func Times(bm *v1alpha1.Benchmark) (steps []Step, total time.Duration) {
 
 // settling is how long the last scrape of a repeat waits.
 func settling(s *v1alpha1.BenchmarkService) (longest time.Duration) {
-	planned, err := planBenchmarkService(s)
+	planned, err := planBenchmarkService(s, v1alpha1.Resources{})
 	if err != nil {
 		return 0 // Check says why
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/url"
+	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -20,7 +20,44 @@ import (
 // loopback is where a service of a local site listens: nobody else can reach it.
 const loopback = "127.0.0.1"
 
-// planService turns a Service into its plan.
+// EngineName is the engine that a service's parameters name; "" for none.
+func EngineName(p *v1alpha1.ServiceParameters) string {
+	engine, err := engines.For(p)
+	if err != nil {
+		return ""
+	}
+	return engine.Name()
+}
+
+// OutsideProbe is how somebody outside of a site sees whether a service serves: by its first HTTP probe at its first port,
+// else, and for a service that cannot be planned, by whether that port takes connections.
+func OutsideProbe(s *v1alpha1.Service, site *v1alpha1.Site) rundir.Probe {
+	open := rundir.Probe{Type: rundir.ProbeTCP}
+	planned, err := builder{Input: Input{Site: site}, run: &v1alpha1.JobRun{}}.planService(s)
+	if err != nil || len(planned.Ports) == 0 {
+		return open
+	}
+	for _, p := range planned.Probes {
+		if p.Type == rundir.ProbeHTTP && (p.Port == "" || p.Port == planned.Ports[0].Name) {
+			p.Status = cmp.Or(p.Status, http.StatusOK)
+			return p
+		}
+	}
+	return open
+}
+
+// planService turns a Service into its plan, with the resources that the site's defaults give it.
+func (b builder) planService(s *v1alpha1.Service) (rundir.Service, error) {
+	whole := s.DeepCopy()
+	whole.Spec.Resources = merge(s.Spec.Resources, b.Site.Spec.Defaults.Service)
+	planned, err := planService(whole, b.seed(ComponentName(s)))
+	if err != nil {
+		return planned, fmt.Errorf("service %s: %w", ComponentName(s), err)
+	}
+	return planned, nil
+}
+
+// planService turns a Service whose resources are whole into its plan.
 func planService(s *v1alpha1.Service, seed uint64) (rundir.Service, error) {
 	p := &s.Spec.ServiceParameters
 	engine, err := engines.For(p)
@@ -54,22 +91,13 @@ func planService(s *v1alpha1.Service, seed uint64) (rundir.Service, error) {
 	if err := engine.Plan(p, seed, &out); err != nil {
 		return out, v1alpha1.At(engine.Name(), err)
 	}
-	auth := ""
-	for _, sc := range out.Scrapes {
-		auth = cmp.Or(auth, sc.Auth) // what the engine's own target wants, another one of the server wants too
+	replicas := int(max(1, p.Replicas))
+	if replicas > 1 && out.Protocol == rundir.ProtocolS3 {
+		return out, v1alpha1.At("replicas", errors.New("each replica would hold only what its own clients stored: run one object store, over nodes if it can"))
 	}
-	for i, t := range p.Metrics.Targets {
-		if err := checkMetricTarget(t, &out); err != nil {
-			return out, v1alpha1.At(fmt.Sprintf("metrics.targets[%d]", i), err)
-		}
-		one := rundir.Scrape{
-			Name: string(t.Name), PortName: string(t.PortName), Port: int(t.Port), Path: cmp.Or(t.Path, "/metrics"),
-			Settle: rundir.Duration(t.Settle.Or(0)),
-		}
-		if one.PortName != "" {
-			one.Auth = auth
-		}
-		out.Scrapes = append(out.Scrapes, one)
+	out.Ranks = max(1, out.Group) * replicas
+	if err := setTargets(p.Metrics.Targets, &out); err != nil {
+		return out, err
 	}
 	for i, c := range p.Metrics.CrossChecks {
 		one, err := planCrossCheck(c, &out)
@@ -79,6 +107,29 @@ func planService(s *v1alpha1.Service, seed uint64) (rundir.Service, error) {
 		out.CrossChecks = append(out.CrossChecks, one)
 	}
 	return out, nil
+}
+
+// setTargets adds the metric targets of the recipe to those of the engine.
+func setTargets(targets []v1alpha1.MetricTarget, out *rundir.Service) error {
+	auth := ""
+	for _, sc := range out.Scrapes {
+		auth = cmp.Or(auth, sc.Auth) // what the engine's own target wants, another one of the server wants too
+	}
+	for i, t := range targets {
+		if err := checkMetricTarget(t, out); err != nil {
+			return v1alpha1.At(fmt.Sprintf("metrics.targets[%d]", i), err)
+		}
+		one := rundir.Scrape{
+			Name: string(t.Name), PortName: string(t.PortName), Port: int(t.Port), Path: cmp.Or(t.Path, "/metrics"),
+			Settle: rundir.Duration(t.Settle.Or(0)),
+		}
+		if one.PortName != "" {
+			one.Auth = auth
+			one.Leader = out.Worker != nil && !slices.ContainsFunc(out.Worker.Ports, func(q rundir.Port) bool { return q.Name == one.PortName })
+		}
+		out.Scrapes = append(out.Scrapes, one)
+	}
+	return nil
 }
 
 func planCrossCheck(c v1alpha1.CrossCheck, s *rundir.Service) (rundir.CrossCheck, error) {
@@ -127,6 +178,8 @@ func (b builder) planClient(c *v1alpha1.LoadClient) (rundir.Client, error) {
 		Lead:         rundir.Duration(b.run.BarrierLead.Or(0)),
 		Seed:         b.seed(ComponentName(c)),
 		Resources:    resources,
+
+		RecordRequests: p.RecordRequests,
 	}
 	if p.Seed > 0 {
 		out.Seed = uint64(p.Seed)
@@ -142,29 +195,6 @@ func (b builder) planClient(c *v1alpha1.LoadClient) (rundir.Client, error) {
 		}
 	}
 	return out, nil
-}
-
-// setTarget names the service as the node knows it, or the URL.
-func (b builder) setTarget(out *rundir.Client, c *v1alpha1.LoadClient) error {
-	t := c.Spec.Target
-	if t.URL != "" {
-		if u, err := url.Parse(t.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-			return v1alpha1.At("target.url", fmt.Errorf("%q names no server: use a URL such as http://host:8000", t.URL))
-		}
-		out.Target = rundir.Target{URL: t.URL}
-		if t.Credentials != nil {
-			out.Target.Credential = urlCredential(c)
-		}
-		return nil
-	}
-	s, err := b.service(t.Service)
-	if err != nil {
-		return v1alpha1.At("target.service", err)
-	}
-	out.Target = rundir.Target{Service: ComponentName(s), Credential: ComponentName(s)}
-	// A server that logs when it emitted each token is there to check the client, which then logs its side.
-	out.RecordRequests = s.Spec.LLMSim != nil
-	return nil
 }
 
 // setPhases applies the time scale to the lengths of the phases, and to nothing else.
@@ -300,6 +330,7 @@ func stepResources(r v1alpha1.Resources) (rundir.Resources, error) {
 		CPUsPerTask: int(r.CPUsPerTask),
 		GPUsPerNode: int(r.GPUsPerNode),
 		MemoryMiB:   memory,
+		Gres:        r.Gres,
 	}, err
 }
 

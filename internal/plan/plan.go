@@ -27,6 +27,8 @@ type Input struct {
 	Attempt int
 	// Origin, WorkDir and Node are those of the site's door.
 	Origin, WorkDir, Node string
+	// Exclude are the nodes that the job must not get.
+	Exclude []string
 }
 
 // Output is what an attempt needs before it is submitted.
@@ -39,6 +41,8 @@ type Output struct {
 	Script slurmbridge.Script
 	// Secrets are the credentials that the attempt gets a copy of.
 	Secrets []Secret
+	// Images are those of the site's store that the job needs or pulls.
+	Images []StoredImage
 }
 
 // Secret is a credential to copy into an attempt.
@@ -104,7 +108,7 @@ func Make(in Input) (Output, error) {
 		return Output{}, err
 	}
 	sum := sha256.Sum256(content)
-	return Output{Plan: p, JSON: content, Hash: hex.EncodeToString(sum[:]), Script: script, Secrets: b.secrets()}, nil
+	return Output{Plan: p, JSON: content, Hash: hex.EncodeToString(sum[:]), Script: script, Secrets: b.secrets(), Images: b.imageRecords()}, nil
 }
 
 // builder plans one attempt.
@@ -138,6 +142,7 @@ func (b builder) plan() (rundir.Plan, error) {
 			Restart: string(cmp.Or(repeats.Restart, v1alpha1.RestartProcess)),
 		},
 	}
+	p.Images = b.pulls()
 	for _, ref := range b.Job.Spec.Components {
 		if err := b.addComponent(&p, ref); err != nil {
 			return p, err
@@ -157,7 +162,9 @@ func (b builder) plan() (rundir.Plan, error) {
 }
 
 // isSlurm says that the jobs of a site are Slurm's, on nodes of their own.
-func isSlurm(site *v1alpha1.Site) bool { return site.Spec.Jobs.CLI != nil || site.Spec.Jobs.SSH != nil }
+func isSlurm(site *v1alpha1.Site) bool {
+	return site.Spec.Jobs.CLI != nil || site.Spec.Jobs.SSH != nil || site.Spec.Jobs.REST != nil
+}
 
 // launcher is how the components of a job start.
 func (b builder) launcher() string {
@@ -182,13 +189,16 @@ func (b builder) addComponent(p *rundir.Plan, ref v1alpha1.ComponentReference) e
 		if err != nil {
 			return err
 		}
-		planned, err := planService(s, b.seed(ComponentName(s)))
+		planned, err := b.planService(s)
 		if err != nil {
-			return fmt.Errorf("service %s: %w", ComponentName(s), err)
+			return err
 		}
 		planned.Bind = b.bind()
+		if img := planned.Image; img != nil && rundir.FromRegistry(img.URI) {
+			img.SIF = rundir.StoredImage(b.WorkDir, img.Digest)
+		}
 		p.Services = append(p.Services, planned)
-		p.AllServices = append(p.AllServices, rundir.Component{Name: planned.Name, Ranks: planned.Ranks})
+		p.AllServices = append(p.AllServices, rundir.Component{Name: planned.Name, Ranks: planned.Ranks, Group: planned.Group})
 		return nil
 	}
 	c, err := b.client(ref.Name)
@@ -211,13 +221,17 @@ func (b builder) addPeers(p *rundir.Plan) error {
 		if peer.Owner != "" {
 			run = rundir.Run(b.WorkDir, b.Origin, b.Job.Namespace, peer.Owner, cmp.Or(peer.Run, b.run.Name))
 		}
-		at := rundir.Component{Job: filepath.Join(run, peer.Job), Ranks: 1}
+		at := rundir.Component{Job: filepath.Join(run, peer.Job)}
 		if peer.Kind == "Service" {
 			s, err := b.service(peer.Name)
 			if err != nil {
 				return err
 			}
-			at.Name = ComponentName(s)
+			planned, err := b.planService(s)
+			if err != nil {
+				return err
+			}
+			at.Name, at.Ranks, at.Group = planned.Name, planned.Ranks, planned.Group
 			p.AllServices = append(p.AllServices, at)
 			continue
 		}

@@ -225,6 +225,13 @@ func TestMakeRefuses(t *testing.T) {
 			spoil:    func(in *plan.Input) { in.Services[0].Spec.LLMSim.Faults[0].Ratio = "1.5" },
 			wantPath: "llmsim.faults[0].ratio", wantErr: "more than 1",
 		},
+		"TwoDependencies": {
+			reason: "a job waits for one thing",
+			spoil: func(in *plan.Input) {
+				in.Services[0].Spec.Resources.Dependency, in.Clients[0].Spec.Resources.Dependency = "afterok:1", "afterok:2"
+			},
+			wantPath: "resources.dependency", wantErr: "name one",
+		},
 		"NoDuration": {
 			reason:   "a measurement without length measures nothing",
 			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Duration = "0s" },
@@ -275,6 +282,37 @@ func TestMakeRefuses(t *testing.T) {
 			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Target = v1alpha1.Target{URL: "http://host:http"} },
 			wantPath: "target.url", wantErr: "names no server",
 		},
+		"URLWithAPassword": {
+			reason:   "the plan and the result are no place for it",
+			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Target = v1alpha1.Target{URL: "http://bob:secret@host:9000"} },
+			wantPath: "target.url", wantErr: "name a Secret in target.credentials",
+		},
+		"URLWithAPasswordThatIsNoURL": {
+			reason:   "what cannot be read is not repeated either",
+			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Target = v1alpha1.Target{URL: "http://bob:100%@host"} },
+			wantPath: "target.url", wantErr: "name a Secret in target.credentials",
+		},
+		"URLWithAQuery": {
+			reason:   "a key in it would be published, and not sent",
+			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Target = v1alpha1.Target{URL: "http://host?key=secret"} },
+			wantPath: "target.url", wantErr: "would not be sent: leave it out",
+		},
+		"URLOfS3WithAPath": {
+			reason: "the node would refuse it once the job runs",
+			spoil: func(in *plan.Input) {
+				spec := &in.Clients[0].Spec
+				spec.Inference, spec.S3 = nil, &v1alpha1.S3Workload{Size: v1alpha1.ObjectSize{Fixed: "1k"}}
+				spec.Target = v1alpha1.Target{URL: "http://host:9000/bucket"}
+			},
+			wantPath: "target.url", wantErr: "name the endpoint alone, such as http://host:9000, and the bucket in s3.bucket",
+		},
+		"AuthorityThatIsNone": {
+			reason: "a file of something else",
+			spoil: func(in *plan.Input) {
+				in.Clients[0].Spec.Target = v1alpha1.Target{URL: "https://host", CA: "-----BEGIN CERTIFICATE-----"}
+			},
+			wantPath: "target.ca", wantErr: "it holds no certificate in PEM",
+		},
 		"TargetMissing": {
 			reason:   "a client without its service cannot start",
 			spoil:    func(in *plan.Input) { in.Clients[0].Spec.Target.Service = "nobody" },
@@ -302,6 +340,9 @@ func TestMakeRefuses(t *testing.T) {
 			}
 			if field.Path != c.wantPath || !strings.Contains(field.Err.Error(), c.wantErr) {
 				t.Errorf("%s: got %s, want path %s and words %q", c.reason, field, c.wantPath, c.wantErr)
+			}
+			if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "100%") {
+				t.Errorf("%s: the message repeats the password: %s", c.reason, err)
 			}
 		})
 	}

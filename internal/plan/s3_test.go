@@ -38,6 +38,30 @@ func TestS3(t *testing.T) {
 	}
 }
 
+// A line for each attempt is kept where the recipe asks for it, and of a simulator, which keeps its own.
+func TestRecordRequests(t *testing.T) {
+	for name, c := range map[string]struct {
+		in          plan.Input
+		asked, want bool
+	}{
+		"nobody asks":       {in: s3Client(v1alpha1.S3Workload{Size: v1alpha1.ObjectSize{Fixed: "1"}})},
+		"the recipe asks":   {in: s3Client(v1alpha1.S3Workload{Size: v1alpha1.ObjectSize{Fixed: "1"}}), asked: true, want: true},
+		"a simulator":       {in: input(), want: true},
+		"a simulator asked": {in: input(), asked: true, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.in.Clients[0].Spec.RecordRequests = c.asked
+			out, err := plan.Make(c.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := out.Plan.Clients[0].RecordRequests; got != c.want {
+				t.Errorf("recordRequests is %t, want %t", got, c.want)
+			}
+		})
+	}
+}
+
 func TestObjectSizes(t *testing.T) {
 	for name, c := range map[string]struct {
 		in   v1alpha1.ObjectSize

@@ -19,16 +19,23 @@ func (b builder) script(p rundir.Plan) (slurmbridge.Script, error) {
 	if err != nil {
 		return slurmbridge.Script{}, err
 	}
+	dependency, err := b.dependency()
+	if err != nil {
+		return slurmbridge.Script{}, err
+	}
+	for i := range parts {
+		parts[i].Exclude = b.Exclude
+	}
 	limit := time.Duration(p.TimeLimit)
 	return slurmbridge.Script{
 		Comment:   fmt.Sprintf("assay %s/%s %s %s", p.Namespace, p.Owner, p.Run, p.Job),
 		Directory: p.Directory,
 		Parts:     parts,
-		TimeLimit: limit,
-		Notice:    min(maxNotice, limit/10),
-		KillWait:  p.StopWithin(),
-		Modules:   b.Site.Spec.Modules,
-		Node:      b.Node,
+		TimeLimit: limit, Dependency: dependency,
+		Notice:   min(maxNotice, limit/10),
+		KillWait: p.StopWithin(),
+		Modules:  b.Site.Spec.Modules,
+		Node:     b.Node,
 	}, nil
 }
 
@@ -39,6 +46,10 @@ type place struct{ part, node int }
 // batch system differs, else one for all. places are by the index of the component. Components never share a node: each
 // has its own from the first one on.
 func (b builder) parts() (parts []slurmbridge.Part, places []place, err error) {
+	if len(b.Job.Spec.Images) > 0 {
+		parts = make([]slurmbridge.Part, 1)
+		return parts, nil, add(&parts[0], pullResources(b.Site), 1)
+	}
 	var services, clients slurmbridge.Part
 	places = make([]place, len(b.Job.Spec.Components))
 	for i, ref := range b.Job.Spec.Components {
@@ -110,7 +121,12 @@ func (b builder) asks(ref v1alpha1.ComponentReference) (v1alpha1.Resources, int,
 		if err != nil {
 			return v1alpha1.Resources{}, 0, err
 		}
-		return merge(s.Spec.Resources, b.Site.Spec.Defaults.Service), 1, nil
+		planned, err := b.planService(s)
+		asked := merge(s.Spec.Resources, b.Site.Spec.Defaults.Service)
+		if s.Spec.Replicas > 1 {
+			asked.Nodes = max(1, asked.Nodes) * s.Spec.Replicas
+		}
+		return asked, planned.Ranks, err
 	}
 	c, err := b.client(ref.Name)
 	if err != nil {
@@ -174,12 +190,36 @@ func merge(r, defaults v1alpha1.Resources) v1alpha1.Resources {
 		Constraint:  cmp.Or(r.Constraint, defaults.Constraint),
 		Reservation: cmp.Or(r.Reservation, defaults.Reservation),
 		Licenses:    cmp.Or(r.Licenses, defaults.Licenses),
+		Dependency:  cmp.Or(r.Dependency, defaults.Dependency),
 		Exclusive:   cmp.Or(r.Exclusive, defaults.Exclusive),
 	}
 }
 
+// dependency of the job is what its components name: a batch system takes one for the whole.
+func (b builder) dependency() (string, error) {
+	first := ""
+	for _, ref := range b.Job.Spec.Components {
+		asked, _, err := b.asks(ref)
+		if err != nil {
+			return "", err
+		}
+		if first != "" && asked.Dependency != "" && asked.Dependency != first {
+			return "", v1alpha1.At("resources.dependency", fmt.Errorf("%q and %q in one job: name one, or use placement SeparateJobs", first, asked.Dependency))
+		}
+		first = cmp.Or(first, asked.Dependency)
+	}
+	return first, nil
+}
+
 // timeLimit of the job is the longest that one of its components asks for; zero leaves it to the site.
 func (b builder) timeLimit() (time.Duration, error) {
+	if len(b.Job.Spec.Images) > 0 {
+		limit, err := pullResources(b.Site).TimeLimit.Parse()
+		if err != nil {
+			return 0, v1alpha1.At("images.resources.timeLimit", err)
+		}
+		return limit, nil
+	}
 	limit := time.Duration(0)
 	for _, ref := range b.Job.Spec.Components {
 		asked, _, err := b.asks(ref)

@@ -145,7 +145,8 @@ func (c *client) result() ClientResult {
 	out := ClientResult{
 		Name: c.Name, Target: c.Target, Model: c.Model, Ranks: c.Ranks, Values: c.values,
 		Measured: c.pooled.measured, All: c.pooled.all, Errors: c.pooled.errors, Operations: operationCounts(c.parts),
-		Sound: true, InFlight: inFlight(c.pooled),
+		FailedAttempts: c.pooled.attempts,
+		Sound:          true, InFlight: inFlight(c.pooled),
 	}
 	if len(c.parts) > 0 {
 		first := c.parts[0].ranks[0]
@@ -318,7 +319,7 @@ func labelWords(labels map[string]string) string {
 // total is what the client counted under a name; requests are those on the wire.
 func (p part) total(name string) int64 {
 	if name == "requests" {
-		return p.all.Attempts
+		return p.all.Attempts - p.all.Unsent
 	}
 	t, _ := totalOf(p.totals, name)
 	return t.All

@@ -314,6 +314,21 @@ func TestCrossCheck(t *testing.T) {
 	}
 }
 
+// A server counts the requests that reach it, and not those that a client could not send.
+func TestCrossCheckOfRequestsLeavesOutWhatWasNotSent(t *testing.T) {
+	f := whole()
+	f.change = func(r *Rank) { r.All.Unsent, r.Measured.Unsent = 3, 2 }
+	in := input(t, f)
+	in.Checks = []CheckInput{{Service: "sim", Repeat: 1, Metric: "m", Total: "requests", Increase: 394, Known: true, Clients: []string{"loadgen"}}}
+	r := build(t, in)
+	if c := r.CrossChecks[0]; !c.Agrees || c.Clients != 394 {
+		t.Errorf("of 400 attempts 6 were not sent, and the cross-check is %+v", c)
+	}
+	if all, measured := r.Clients[0].All.Unsent, r.Clients[0].Measured.Unsent; all != 12 || measured != 8 {
+		t.Errorf("over ranks and repeats %d attempts were not sent, %d of them measured; want 12 and 8", all, measured)
+	}
+}
+
 // A run that ended before it measured says why once: what its server counted until then is no second trouble.
 func TestNothingMeasuredIsNotCompared(t *testing.T) {
 	in := outcomes(t)["nothing at all"]

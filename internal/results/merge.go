@@ -13,6 +13,7 @@ type part struct {
 	ranks         []Rank
 	measured, all Counts
 	errors        []ErrorCount
+	attempts      []ErrorCount // that failed, where failed requests are tried again
 	// window is its length in seconds, that of all repeats together.
 	window float64
 	// lost are the requests of all kinds that did not succeed, operations the same by kind where there are several.
@@ -38,11 +39,16 @@ type losses struct {
 // losses are those of the requests that a metric speaks of: all, or those of the operation that it is named after.
 func (p part) losses(metric string) losses {
 	for operation, l := range p.operations {
-		if metric == operation || strings.HasPrefix(metric, operation+"_") {
+		if isOf(metric, operation) {
 			return l
 		}
 	}
 	return p.lost
+}
+
+// isOf says whether a metric is one of an operation's own, such as get and get_ttfb of get.
+func isOf(metric, operation string) bool {
+	return metric == operation || strings.HasPrefix(metric, operation+"_")
 }
 
 const second = 1e9
@@ -85,6 +91,7 @@ func mergeRanks(d *decoder, ranks []Rank) (part, error) {
 		p.measured = plus(p.measured, r.Measured)
 		p.all = plus(p.all, r.All)
 		p.errors = addErrors(p.errors, r.Errors)
+		p.attempts = addErrors(p.attempts, r.FailedAttempts)
 		p.totals = addTotals(p.totals, r.Totals)
 		p.truncated = p.truncated || r.Truncated
 		if !r.Audit.Sound {
@@ -112,7 +119,7 @@ func (r Rank) check() error {
 		}
 	}
 	for _, c := range []Counts{r.Measured, r.All} {
-		if err := possible(c.Offered, c.Sent, c.Succeeded, c.Failed, c.Attempts, c.Completed); err != nil {
+		if err := possible(c.Offered, c.Sent, c.Succeeded, c.Failed, c.Attempts, c.Unsent, c.Completed); err != nil {
 			return err
 		}
 	}
@@ -292,7 +299,7 @@ func plus(a, b Counts) Counts {
 	return Counts{
 		Offered: a.Offered + b.Offered, Sent: a.Sent + b.Sent,
 		Succeeded: a.Succeeded + b.Succeeded, Failed: a.Failed + b.Failed,
-		Attempts: a.Attempts + b.Attempts, Completed: a.Completed + b.Completed,
+		Attempts: a.Attempts + b.Attempts, Unsent: a.Unsent + b.Unsent, Completed: a.Completed + b.Completed,
 	}
 }
 
@@ -324,6 +331,7 @@ func pool(parts []part) part {
 		out.measured = plus(out.measured, p.measured)
 		out.all = plus(out.all, p.all)
 		out.errors = addErrors(out.errors, p.errors)
+		out.attempts = addErrors(out.attempts, p.attempts)
 		for name, d := range p.dists {
 			all[name] = append(all[name], d)
 		}

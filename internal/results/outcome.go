@@ -80,14 +80,14 @@ func (r *Result) settle(in Input, byName map[string]*client) {
 		r.SLOs = append(r.SLOs, judge(s, c.pooled, c.values))
 	}
 	whole := len(r.Clients) > 0 && r.RepeatsWhole >= r.RepeatsPlanned
-	why := ""
+	why, none := "", r.noneSucceeded()
 	switch {
 	case in.Failure != nil:
 		r.Outcome, r.Message, why = in.Failure.Outcome, in.Failure.Message, "the run did not end as planned"
 	case !whole:
 		r.Outcome, r.Message, why = Partial, r.missing(), "the run is not whole"
-	case r.noneSucceeded() != "":
-		r.Outcome, r.Message, why = Failed, r.noneSucceeded(), "a client has no request that succeeded"
+	case none != "":
+		r.Outcome, r.Message, why = Failed, none, "a client has no request that succeeded, or none of one kind"
 	case !r.sound():
 		r.Outcome, r.Message, why = MeasurementInvalid, r.limits(), "the client limited the result"
 	default:
@@ -99,53 +99,6 @@ func (r *Result) settle(in Input, byName map[string]*client) {
 		}
 	}
 	r.Baseline = why == "" && !r.scaled()
-}
-
-// noneSucceeded says what went wrong for a client without a single success, where no SLO of its own tells: its server is
-// not the one that was meant, or the window is too short. It is "" where there is no such client.
-func (r *Result) noneSucceeded() string {
-	for i := range r.Clients {
-		c := &r.Clients[i]
-		switch {
-		case c.Measured.Succeeded > 0 || r.slosTell(c.Name):
-		case c.Measured.Offered == 0:
-			return c.nothingDue()
-		default:
-			return c.allFailed()
-		}
-	}
-	return ""
-}
-
-// slosTell says whether an SLO of the client speaks of its failures: they violate one on a latency or on the success
-// ratio, and meet an upper limit of the latter. A throughput without a success proves nothing, nor does an SLO without
-// a request.
-func (r *Result) slosTell(client string) bool {
-	return slices.ContainsFunc(r.SLOs, func(v Verdict) bool {
-		return v.Client == client && !isRate(v.Metric) && (v.Verdict == Violated || v.Verdict == Met && v.AtMost != nil)
-	})
-}
-
-// nothingDue is said of a client that measured no request.
-func (c *ClientResult) nothingDue() string {
-	words := fmt.Sprintf("%s measured nothing: of its %s not one was due in the measured window of %s: make duration longer than a request takes",
-		c.Name, plural(int(c.All.Offered), "request"), Quantity(c.Window, "s"))
-	if c.Mode == "open" {
-		words += ", or raise the rate"
-	}
-	return words
-}
-
-// allFailed is said of a client whose measured requests all failed.
-func (c *ClientResult) allFailed() string {
-	words := fmt.Sprintf("not one of %s of %s succeeded", plural(int(c.Measured.Offered), "request"), c.Name)
-	if len(c.Errors) > 0 {
-		words += ": " + kind(c.Errors[0]) + " " + strings.TrimSuffix(firstLine(c.Errors[0].Sample), ".")
-	}
-	if len(c.Errors) > 0 && (c.Errors[0].Code == 401 || c.Errors[0].Code == 403) {
-		return words + ": name in target.credentials a Secret with what " + c.Target + " accepts"
-	}
-	return words + ": see that " + c.Target + " is the server that the recipe means, and its log"
 }
 
 // measured says whether any client measured anything.

@@ -42,6 +42,9 @@ type Rank struct {
 	All      Counts `json:"all"`
 	// Errors by kind of the taxonomy, over Measured.
 	Errors []ErrorCount `json:"errors,omitempty"`
+	// FailedAttempts are the attempts of the requests in Measured that failed, where failed requests are tried again: also
+	// those that were followed by another, which may have succeeded.
+	FailedAttempts []ErrorCount `json:"failedAttempts,omitempty"`
 	// Operations are the requests in Measured by kind: one without a name where all are alike.
 	Operations []Operation `json:"operations"`
 	// Totals are what the workload counted, failed requests included.
@@ -107,14 +110,16 @@ type Counts struct {
 	Sent      int64 `json:"sent"`
 	Succeeded int64 `json:"succeeded"`
 	Failed    int64 `json:"failed"`
-	// Attempts are requests on the wire, retries included.
+	// Attempts were made, retries included; of them Unsent never left the client, for the server was not reached (dns,
+	// connect, tls) or there was nothing to ask for (no_object). The others were on the wire.
 	Attempts int64 `json:"attempts"`
+	Unsent   int64 `json:"unsent,omitempty"`
 	// Completed succeeded inside the window, whenever they were scheduled: the numerator of the throughput.
 	Completed int64 `json:"completed"`
 }
 
 // ErrorCount is one kind of failure: dns, connect, tls, reset, timeout_first, timeout_idle, timeout_total, http_4xx,
-// http_5xx, stream_error, truncated, empty, short or corrupt.
+// http_5xx, stream_error, truncated, empty, short, corrupt or no_object.
 type ErrorCount struct {
 	// Operation is the kind of the requests; "" where all are alike.
 	Operation string `json:"operation,omitempty"`

@@ -141,6 +141,8 @@ type ClientResult struct {
 	All        Counts           `json:"all"`
 	Errors     []ErrorCount     `json:"errors"`
 	Operations []OperationCount `json:"operations,omitempty"`
+	// FailedAttempts are the attempts of the requests in Measured that failed, where failed requests are tried again.
+	FailedAttempts []ErrorCount `json:"failedAttempts,omitempty"`
 	// InFlight is the mean number of requests in flight by Little's law, throughput times mean latency: in a closed loop
 	// without think time it must agree with the concurrency.
 	InFlight float64 `json:"inFlight"`
@@ -185,6 +187,9 @@ type ServiceResult struct {
 	Name     string `json:"name"`
 	Engine   string `json:"engine"`
 	Endpoint string `json:"endpoint"`
+	// Endpoints are those of all replicas, in their order, where there are several: worker n of a client, counted over its
+	// ranks, loaded the one at n modulo their number.
+	Endpoints []string `json:"endpoints,omitempty"`
 	// Outcome is the reason of its end.
 	Outcome string `json:"outcome"`
 	Message string `json:"message,omitempty"`
@@ -192,7 +197,39 @@ type ServiceResult struct {
 	ScrapesDue  int64   `json:"scrapesDue"`
 	ScrapesGood int64   `json:"scrapesGood"`
 	Coverage    float64 `json:"coverage"`
+	// GPUs say of each rank whether its server saw the GPUs that it was given; none where the service asked for none.
+	GPUs []GPUCheck `json:"gpus,omitempty"`
+	// Image that its server ran in; nil for none.
+	Image *ServiceImage `json:"image,omitempty"`
 }
+
+// ServiceImage is the image of a server: Digest is the one that the recipe names, SHA256 that of the file that ran, "" where
+// nobody has looked. Two pulls of one digest make two files that differ.
+type ServiceImage struct {
+	URI    string `json:"uri"`
+	Digest string `json:"digest,omitempty"`
+	SHA256 string `json:"sha256,omitempty"`
+	Size   int64  `json:"size,omitempty"`
+}
+
+// GPUCheck is what one rank of a service found when it compared the GPUs of its step with those that its server sees.
+type GPUCheck struct {
+	Rank int    `json:"rank"`
+	Host string `json:"host"`
+	// State is GPUVerified, GPUUnverified or GPUWrong; Message says why it is not the first.
+	State   string `json:"state"`
+	Message string `json:"message,omitempty"`
+	// Given and Seen are the UUIDs.
+	Given []string `json:"given,omitempty"`
+	Seen  []string `json:"seen,omitempty"`
+}
+
+// States of a GPUCheck.
+const (
+	GPUVerified   = "Verified"
+	GPUUnverified = "Unverified"
+	GPUWrong      = "Wrong"
+)
 
 // CrossCheck compares a counter of the server with a total of the clients in one repeat, warm-up included.
 type CrossCheck struct {

@@ -56,10 +56,15 @@ func every(t testing.TB) Input {
 		r.Audit = Audit{Violations: []string{"ports ran out"}, Descriptors: true, Ports: true, Saturated: true, SaturatedFor: 5, GOMAXPROCS: 1}
 		r.StartLate = second
 		r.Operations[0].Name = "one"
+		r.FailedAttempts = []ErrorCount{{Operation: "one", Kind: "http_5xx", Code: 503, Count: 9, Sample: "try again"}}
 	}
 	in := input(t, f, atMost("ttft", "p99", 0.06), atLeast("success_ratio", 0.9), atMost("itl_token", "p99.9", 1), atMost("send_lag", "max", 1))
 	in.Clients[0].Model = "facebook/opt-125m"
 	in.Head.TimeScale, in.Head.Services[0].Message, in.Head.Warnings = "0.1", "in words", []string{"one"}
+	in.Head.Services[0].GPUs = []GPUCheck{
+		{Host: "mel2001", State: GPUVerified, Given: []string{"GPU-a"}, Seen: []string{"GPU-a"}},
+		{Rank: 1, Host: "mel2002", State: GPUUnverified, Message: "nvidia-smi is not in the PATH of mel2002"},
+	}
 	in.Checks = []CheckInput{
 		{Service: "sim", Repeat: 1, Metric: "vllm:generation_tokens_total", Total: "output_tokens", Increase: 5, Known: true, Clients: []string{"loadgen"}},
 		{Service: "sim", Repeat: 2, Metric: "vllm:generation_tokens_total", Total: "requests"},
@@ -105,6 +110,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"an SLO with two limits":          func(r *Result) { r.SLOs[0].AtLeast = new(1.0) },
 		"an SLO with no limit":            func(r *Result) { r.SLOs[0].AtMost = nil },
 		"a verdict that does not say why": func(r *Result) { r.SLOs[0].Why = "" },
+		"an unknown state of GPUs":        func(r *Result) { r.Services[0].GPUs[0].State = "Fine" },
 		"more than all scrapes":           func(r *Result) { r.Services[0].Coverage = 1.1 },
 	}
 	s := compiled(t)
@@ -207,7 +213,7 @@ func TestPageNamesEverything(t *testing.T) {
 	for _, s := range statistics() {
 		names = append(names, s.name)
 	}
-	for _, of := range []any{Result{}, Value{}, ClientResult{}, RepeatPart{}, ServiceResult{}, CrossCheck{}, Verdict{}, Job{}, Counts{}, ErrorCount{}, OperationCount{}, Audit{}} {
+	for _, of := range []any{Result{}, Value{}, ClientResult{}, RepeatPart{}, ServiceResult{}, ServiceImage{}, GPUCheck{}, CrossCheck{}, Verdict{}, Job{}, Counts{}, ErrorCount{}, OperationCount{}, Audit{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(of)) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			names = append(names, name)

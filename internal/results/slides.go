@@ -277,15 +277,15 @@ func (c *column) latency(row, statistic string) string {
 // A single failure leaves no mean: it is then that of the requests that succeeded, and marked.
 func (c *column) statistic(metric, statistic, what string) string {
 	v := Find(c.Values, metric, statistic)
-	out := c.number(v)
+	out := c.fine(v)
 	if out != noNumber || v == nil {
 		return out
 	}
 	why := fmt.Sprintf("%s: no %s: %s", c.head, what, cmp.Or(v.Note, "the result does not say why"))
 	if ok := Find(c.Values, metric+"_ok", statistic); ok != nil && ok.Value != nil {
-		why += "; over those that succeeded it is " + ok.Number()
+		why += "; over those that succeeded it is " + c.fine(ok)
 		if statistic == "mean" {
-			out = ok.Number() + " (ok)"
+			out = c.fine(ok) + " (ok)"
 		}
 	}
 	c.missing = append(c.missing, why)
@@ -299,6 +299,23 @@ func (c *column) number(v *Value) string {
 	}
 	c.bounds = c.bounds || v.bounded()
 	return v.Number()
+}
+
+// fine is a latency as the slides print it: to four digits, without zeros at the end.
+func (c *column) fine(v *Value) string {
+	if v == nil || v.Value == nil {
+		return noNumber
+	}
+	words, x := "", *v.Value
+	if v.bounded() {
+		c.bounds, words, x = true, "≥ ", *v.Low
+	}
+	s := scaleOf(x, v.Unit)
+	out := s.text(x, 4)
+	if strings.Contains(out, ".") {
+		out = strings.TrimSuffix(strings.TrimRight(out, "0"), ".")
+	}
+	return words + out + s.suffix
 }
 
 // tokens are the output tokens per second of all instances.

@@ -209,6 +209,9 @@ func (s *summary) validity() {
 			words = append(words, fmt.Sprintf("%s of the scrapes of %s good", Quantity(x.Coverage, "1"), x.Name))
 		}
 	}
+	for _, x := range r.Services {
+		words = append(words, x.gpuWords()...)
+	}
 	s.printf("\n")
 	s.words("  valid: ", strings.Join(words, "; "))
 	s.counters()
@@ -217,6 +220,23 @@ func (s *summary) validity() {
 			s.words("    ✗ ", c.Name+" "+l)
 		}
 	}
+}
+
+// gpuWords say whether the service had the GPUs that it was given; the first rank of which that is not known speaks for
+// all.
+func (x ServiceResult) gpuWords() []string {
+	if len(x.GPUs) == 0 {
+		return nil
+	}
+	for _, c := range x.GPUs {
+		switch c.State {
+		case GPUWrong:
+			return []string{"THE GPUS OF " + x.Name + " ARE NOT THOSE THAT IT WAS GIVEN"}
+		case GPUUnverified:
+			return []string{"the GPUs of " + x.Name + " are unverified: " + c.Message}
+		}
+	}
+	return []string{"the GPUs of " + x.Name + " are those that it was given"}
 }
 
 // counters shows what the server and the clients have counted, over all repeats, with the difference.

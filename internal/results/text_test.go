@@ -41,6 +41,7 @@ func ends(t testing.TB) map[string]Input {
 	}
 	passed := checks(input(t, six, slos...))
 	passed.Head.SharedNode = true
+	passed.Head.Services[0].GPUs = []GPUCheck{{Host: "mel2001", State: GPUVerified, Given: []string{"GPU-a"}, Seen: []string{"GPU-a"}}}
 
 	failing := fake{ranks: 2, repeats: 6, requests: 400, seed: 1, ttft: 30, failures: 0.02}
 	violated := input(t, failing, atMost("ttft", "p99", 0.036), atMost("ttft", "p50", 0.05), atLeast("success_ratio", 0.99))
@@ -57,9 +58,15 @@ func ends(t testing.TB) map[string]Input {
 	partial := input(t, fake{ranks: 2, repeats: 3, requests: 152, seed: 1, ttft: 30}, slos...)
 	partial.Clients[0].Results = slices.Delete(partial.Clients[0].Results, 5, 6)
 
+	partial.Head.Services[0].GPUs = []GPUCheck{
+		{Host: "mel2001", State: GPUVerified, Given: []string{"GPU-a"}, Seen: []string{"GPU-a"}},
+		{Rank: 1, Host: "mel2002", State: GPUUnverified, Message: "nvidia-smi is not in the PATH of mel2002"},
+	}
+
 	failed := Input{Head: head(6), Clients: []ClientInput{{Name: "loadgen", Target: "sim", Ranks: 1}}, SLOs: slos,
 		Failure: &Failure{Outcome: Failed, Message: "service sim: ServiceDied: the server ended with exit code 137 before it was ready; the last lines of its log are in sim/0/log, and the node had 2 GiB of memory left"}}
-	failed.Head.Services[0] = ServiceResult{Name: "sim", Engine: "llmsim", Outcome: "ServiceDied"}
+	failed.Head.Services[0] = ServiceResult{Name: "sim", Engine: "llmsim", Outcome: "ServiceDied",
+		GPUs: []GPUCheck{{Host: "mel2001", State: GPUWrong, Message: "in words"}}}
 
 	undecided := input(t, fake{ranks: 1, repeats: 3, requests: 100, seed: 1, ttft: 30, mode: "open"},
 		atMost("ttft", "p99", 0.06), atLeast("output_token_throughput", 700), atMost("ttft", "p50", 0.0601))

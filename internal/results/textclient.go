@@ -45,6 +45,21 @@ func (s *summary) client(c ClientResult) {
 	for _, e := range c.Errors {
 		s.words("  ✗ ", fmt.Sprintf("%s × %s %s", count(e.Count), kind(e), firstLine(e.Sample)))
 	}
+	s.attempts(c)
+}
+
+// attempts names the attempts that failed, where there are more of them than of requests that did.
+func (s *summary) attempts(c ClientResult) {
+	var all int64
+	var kinds []string
+	for _, e := range c.FailedAttempts {
+		all += e.Count
+		kinds = append(kinds, count(e.Count)+" × "+kind(e))
+	}
+	if all > c.Measured.Failed {
+		s.words("  ! ", fmt.Sprintf("%s of %s failed, and requests were tried again: %s",
+			count(all), plural(int(c.Measured.Attempts), "attempt"), strings.Join(kinds, ", ")))
+	}
 }
 
 func pace(c ClientResult) string {

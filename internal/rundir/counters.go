@@ -57,6 +57,16 @@ func (c *Counters) Increase(check CrossCheck) (sum float64, known bool) {
 	return sum, known
 }
 
+// Read says that the scrapes of a target that count, the first and the last, worked.
+func (c *Counters) Read(target string) bool {
+	for _, t := range c.Targets {
+		if t.Name == target && t.FirstGood && t.LastGood {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *CounterSeries) has(labels map[string]string) bool {
 	for name, value := range labels {
 		if s.Labels[name] != value {

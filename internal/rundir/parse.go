@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // VersionError says that a file has a version that this program does not know.
@@ -120,13 +121,19 @@ func (p *Plan) Check() error {
 	default:
 		return fmt.Errorf("restart %q: it is %s, %s or %s", p.Repeats.Restart, RestartProcess, RestartJob, RestartNone)
 	}
+	if err := p.checkImages(); err != nil {
+		return err
+	}
 	names := map[string]bool{}
 	for _, s := range p.Services {
 		if err := checkComponent(names, s.Name, s.Ranks); err != nil {
 			return err
 		}
-		if len(s.Argv) == 0 {
+		if len(s.Argv) == 0 || s.Worker != nil && len(s.Worker.Argv) == 0 {
 			return fmt.Errorf("service %s: no command", s.Name)
+		}
+		if err := checkGroup(s); err != nil {
+			return err
 		}
 		if err := checkScrapes(s); err != nil {
 			return err
@@ -147,6 +154,17 @@ func (p *Plan) Check() error {
 		}
 	}
 	return nil
+}
+
+// checkGroup refuses servers of unequal size, and a wait for a port that nobody takes.
+func checkGroup(s Service) error {
+	if s.Group < 0 || s.Ranks%max(1, s.Group) != 0 {
+		return fmt.Errorf("service %s: %d ranks are no whole number of servers of %d", s.Name, s.Ranks, s.Group)
+	}
+	if s.Worker == nil || s.Worker.After == "" || slices.ContainsFunc(s.Ports, func(p Port) bool { return p.Name == s.Worker.After }) {
+		return nil
+	}
+	return fmt.Errorf("service %s: its workers wait for the port %q, which the leader does not have", s.Name, s.Worker.After)
 }
 
 // checkScrapes refuses names that are no plain file names or that stand twice: each has a file of samples.

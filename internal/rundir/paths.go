@@ -21,6 +21,7 @@ const (
 	SamplesDir     = "samples"
 	ProvenanceFile = "provenance.json"
 	CountersFile   = "counters.json"
+	ObjectsFile    = "objects.json"
 	JobLogFile     = "job.log"
 )
 

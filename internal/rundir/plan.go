@@ -33,6 +33,8 @@ type Plan struct {
 	// DeleteObjects asks each workload that stores objects to remove its own at the end of each repeat, and each service
 	// to remove its Folders at its end.
 	DeleteObjects bool `json:"deleteObjects,omitempty"`
+	// Images are put into the site's store before anything starts. A job may have them and nothing else.
+	Images []ImagePull `json:"images,omitempty"`
 	// Services and Clients run in this job.
 	Services []Service `json:"services,omitempty"`
 	Clients  []Client  `json:"clients,omitempty"`
@@ -64,7 +66,12 @@ type Component struct {
 	// Job is the folder of the other job, an absolute path: its attempt is reached through the link current.
 	Job   string `json:"job,omitempty"`
 	Ranks int    `json:"ranks"`
+	// Group of the ranks of a service are one server, as in Service.Group.
+	Group int `json:"group,omitempty"`
 }
+
+// Leads says that a rank of a service is the one of its server that the clients talk to.
+func (c Component) Leads(rank int) bool { return rank%max(1, c.Group) == 0 }
 
 // Repeats are the repeats that a job makes: First, First+1, ... First+Count-1.
 type Repeats struct {
@@ -83,162 +90,6 @@ const (
 	// RestartNone keeps the server.
 	RestartNone = "None"
 )
-
-// Service is one server to run.
-type Service struct {
-	Name string `json:"name"`
-	// Engine is for the record.
-	Engine string `json:"engine"`
-	// Ranks is the number of instances.
-	Ranks int `json:"ranks"`
-	// Argv is the program and its arguments, Env its environment beside the inherited one. $(PORT), $(PORT_<NAME>),
-	// $(HOST), $(ADDRESS) (host:port of the first port), $(DIR) (the rank's folder), $(ID) (a name that no other rank has)
-	// and names of Env are replaced in both; $$(X) stands for a literal $(X). The first word "assay-node" stands for the
-	// node's own program.
-	Argv []string `json:"argv"`
-	Env  []EnvVar `json:"env,omitempty"`
-	// Image to run in; nil for a bare process.
-	Image *Image `json:"image,omitempty"`
-	// Folders are made before the server's first start, with the replacements of Argv; one that is there already is
-	// refused. With Plan.DeleteObjects they are removed, with what is in them, after the server's last end. An image sees
-	// them.
-	Folders []string `json:"folders,omitempty"`
-	// Ports to take, the first also as $(PORT).
-	Ports []Port `json:"ports,omitempty"`
-	// Bind is the address or the interface that the server listens on, such as 127.0.0.1 or ib0; BindNode for the address
-	// that the node's own name has.
-	Bind string `json:"bind"`
-	// Authenticated says that the server checks the run's credential; else status says that it cannot.
-	Authenticated bool `json:"authenticated,omitempty"`
-	// Credential names environment variables that get parts of the run's credential.
-	Credential CredentialEnv `json:"credential,omitzero"`
-	// Probes must all pass, in order.
-	Probes       []Probe  `json:"probes,omitempty"`
-	ReadyTimeout Duration `json:"readyTimeout"`
-	ProbeEvery   Duration `json:"probeEvery"`
-	// StopTimeout is the time between TERM and KILL for the server; 0 means DefaultStopTimeout.
-	StopTimeout Duration `json:"stopTimeout"`
-	// Scrapes are the metric targets.
-	Scrapes     []Scrape `json:"scrapes,omitempty"`
-	ScrapeEvery Duration `json:"scrapeEvery"`
-	// CrossChecks compare a counter of the server with a total of the clients.
-	CrossChecks []CrossCheck `json:"crossChecks,omitempty"`
-	// Protocol is what the server speaks: ProtocolHTTP, ProtocolOpenAI or ProtocolS3. Model is what it serves.
-	Protocol string `json:"protocol"`
-	Model    string `json:"model,omitempty"`
-	// Emissions is the file, relative to the rank's folder, in which the built-in simulator logs its emission times.
-	Emissions string    `json:"emissions,omitempty"`
-	Resources Resources `json:"resources,omitzero"`
-}
-
-// BindNode stands for the address of the node's own name.
-const BindNode = "$(NODE)"
-
-// Protocols.
-const (
-	ProtocolHTTP   = "HTTP"
-	ProtocolOpenAI = "OpenAI"
-	ProtocolS3     = "S3"
-)
-
-// EnvVar is one environment variable.
-type EnvVar struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
-
-// Image is a container image.
-type Image struct {
-	URI    string `json:"uri"`
-	Digest string `json:"digest,omitempty"`
-	// Binds are what the container sees of the node beside the folder of the rank.
-	Binds []Bind `json:"binds,omitempty"`
-	// GPUs says that the container needs the node's GPUs and their driver; so does a service whose Resources have GPUs.
-	GPUs bool `json:"gpus,omitempty"`
-}
-
-// Bind is an absolute path of the node that a container sees under the same name.
-type Bind struct {
-	Path     string `json:"path"`
-	Writable bool   `json:"writable,omitempty"`
-}
-
-// Port is a TCP port. Number 0 takes a free one.
-type Port struct {
-	Name   string `json:"name"`
-	Number int    `json:"number,omitempty"`
-}
-
-// CredentialEnv names the environment variables of a server that get the parts of its credential; "" for none.
-type CredentialEnv struct {
-	Token    string `json:"token,omitempty"`
-	Username string `json:"username,omitempty"`
-	Password string `json:"password,omitempty"`
-}
-
-// Credential is what is in secrets/<service>: one random credential of a run, as JSON.
-type Credential struct {
-	Token    string `json:"token"`
-	Username string `json:"username"`
-	Password string `json:"password"`
-}
-
-// Probe types.
-const (
-	ProbeHTTP  = "http"
-	ProbeTCP   = "tcp"
-	ProbeExec  = "exec"
-	ProbeModel = "model"
-	ProbeToken = "token"
-)
-
-// Probe is one question to a server. Type says which fields count.
-type Probe struct {
-	Type string `json:"type"`
-	// Port names a port of the service; "" is the first.
-	Port string `json:"port,omitempty"`
-	// Path and Status of a ProbeHTTP.
-	Path   string `json:"path,omitempty"`
-	Status int    `json:"status,omitempty"`
-	// Argv of a ProbeExec, with the replacements of Service.Argv.
-	Argv []string `json:"argv,omitempty"`
-	// Model of a ProbeModel and a ProbeToken.
-	Model string `json:"model,omitempty"`
-}
-
-// Scrape is a metric target in Prometheus's text format or OpenMetrics.
-type Scrape struct {
-	Name string `json:"name"`
-	// PortName names a port of the service; Port is used when it is empty.
-	PortName string `json:"portName,omitempty"`
-	Port     int    `json:"port,omitempty"`
-	Path     string `json:"path"`
-	// Auth is how the scrape shows who it is: ScrapeAuthToken with the credential's token, where the server has one;
-	// ScrapeAuthJWT with a JSON web token as MinIO takes it, signed with the credential's password; "" is ScrapeAuthToken.
-	Auth string `json:"auth,omitempty"`
-	// Settle is how old the numbers may be. The last scrape of a repeat is taken this long after its last request.
-	Settle Duration `json:"settle,omitempty"`
-}
-
-// Ways to authenticate a scrape.
-const (
-	ScrapeAuthToken = "token"
-	ScrapeAuthJWT   = "jwt"
-)
-
-// CrossCheck compares a counter of the server, from its first to its last scrape of a repeat, with the total of the
-// clients over the same repeat, warm-up included.
-type CrossCheck struct {
-	// Target names the scrape, Metric the counter; its series that have these Labels are summed. No such series means 0,
-	// if the target has any of the metric.
-	Target string            `json:"target"`
-	Metric string            `json:"metric"`
-	Labels map[string]string `json:"labels,omitempty"`
-	// Total names the clients' total: requests, or one of the workload's, such as output_tokens or PutObject.
-	Total string `json:"total"`
-	// Tolerance is the largest relative difference that is not a warning; 0 asks for equality.
-	Tolerance float64 `json:"tolerance"`
-}
 
 // Client is one load.
 type Client struct {
@@ -269,7 +120,7 @@ type Client struct {
 	Limits Limits `json:"limits,omitzero"`
 	// Lead is the least time between the last rank's ready and T0.
 	Lead Duration `json:"lead,omitempty"`
-	// RecordRequests keeps one line for each request, with the instant of each token, in samples/requests.jsonl.
+	// RecordRequests keeps one line for each attempt in samples/requests.jsonl: of inference with the instant of each token.
 	RecordRequests bool `json:"recordRequests,omitempty"`
 	// Seed of the client.
 	Seed      uint64    `json:"seed"`
@@ -282,6 +133,8 @@ type Target struct {
 	URL     string `json:"url,omitempty"`
 	// Credential names the file in secrets/ that holds the credential; "" for none.
 	Credential string `json:"credential,omitempty"`
+	// CA are the certificates, in PEM, of the authorities that vouch for an https URL; "" for the system's.
+	CA string `json:"ca,omitempty"`
 }
 
 // Inference is the workload of an OpenAI-compatible server.
@@ -345,6 +198,8 @@ type Resources struct {
 	CPUsPerTask int   `json:"cpusPerTask,omitempty"`
 	GPUsPerNode int   `json:"gpusPerNode,omitempty"`
 	MemoryMiB   int64 `json:"memoryMiB,omitempty"`
+	// Gres are generic resources of each node beside its GPUs, in Slurm's notation.
+	Gres string `json:"gres,omitempty"`
 	// HetGroup is the component of a heterogeneous job that the step runs in; 0 in a plain job. FirstNode is the first of
 	// its Nodes there, from 0.
 	HetGroup  int `json:"hetGroup,omitempty"`
@@ -363,7 +218,7 @@ const (
 	jobSlack = 15 * time.Second
 )
 
-// Settle is how long the last scrape of a repeat waits after its last request.
+// Settle is how long a scrape of the service waits after what it has to count.
 func (s *Service) Settle() time.Duration {
 	var longest time.Duration
 	for _, sc := range s.Scrapes {

@@ -58,12 +58,36 @@ type Status struct {
 	Host      string `json:"host"`
 	PID       int    `json:"pid"`
 	ServerPID int    `json:"serverPID,omitempty"`
+	// Meeting is how a rank of a server of several ranks finds the others; nil for any other.
+	Meeting *Meeting `json:"meeting,omitempty"`
 	// Time of the write, by the rank's clock: for people.
 	Time time.Time `json:"time"`
 	// Scrapes so far, of a service.
 	Scrapes *Scrapes `json:"scrapes,omitempty"`
 	// Live is what a client saw in the last seconds.
 	Live *Live `json:"live,omitempty"`
+	// GPUs says whether a service that asks for GPUs sees those that it was given; nil before the check.
+	GPUs *GPUCheck `json:"gpus,omitempty"`
+}
+
+// Meeting is how the ranks of one server find each other before each start of it: every rank takes its ports and says
+// which; the one that leads waits for all of them and lists them; then all start.
+type Meeting struct {
+	// Repeat and Try say which start it is for. Try counts from 1 in each repeat: a rank that finds one of its ports taken
+	// after all goes on to the next, and the others follow.
+	Repeat int `json:"repeat"`
+	Try    int `json:"try"`
+	// Self is where this rank listens.
+	Self Member `json:"self"`
+	// All is the leader's list of every rank, in their order; empty until all have come.
+	All []Member `json:"all,omitempty"`
+}
+
+// Member is one rank of a server: its node, and where it listens there.
+type Member struct {
+	Node  string         `json:"node"`
+	Host  string         `json:"host"`
+	Ports map[string]int `json:"ports,omitempty"`
 }
 
 // Endpoint is where a service listens.
@@ -113,11 +137,19 @@ const (
 	ExitReasonServiceDied      = "ServiceDied"      // a service
 	ExitReasonProgramMissing   = "ProgramMissing"   // a service
 	ExitReasonImageMissing     = "ImageMissing"     // a service
+	ExitReasonImageMismatch    = "ImageMismatch"    // a service: the file is not the one that the recipe names
+	ExitReasonPullFailed       = "PullFailed"       // a job that pulls images, as the next three
+	ExitReasonRegistrySilent   = "RegistrySilent"   // the registry did not answer
+	ExitReasonImageUnknown     = "ImageUnknown"     // the registry has no such image
+	ExitReasonPullUnauthorized = "PullUnauthorized" // the registry wants a login
 	ExitReasonPortInUse        = "PortInUse"        // a service
+	ExitReasonWrongGPU         = "WrongGPU"         // a service: it sees other GPUs than its step was given
+	ExitReasonOutOfMemory      = "OutOfMemory"      // more memory was used than the job asked for
+	ExitReasonModuleMissing    = "ModuleMissing"    // by job.sh
 	ExitReasonIdle             = "Idle"             // a service
 	ExitReasonClientLost       = "ClientLost"       // a service: a client's heartbeat stopped
 	ExitReasonServiceLost      = "ServiceLost"      // a client: its service ended or its heartbeat stopped
-	ExitReasonPeerLost         = "PeerLost"         // a client: another rank's heartbeat stopped
+	ExitReasonPeerLost         = "PeerLost"         // another rank ended, or its heartbeat stopped: of the clients, or of the same server
 	ExitReasonSetUpFailed      = "SetUpFailed"      // a client: what its load reads could not be stored
 	ExitReasonAborted          = "Aborted"          // a client: the abort threshold
 	ExitReasonStopped          = "Stopped"          // control.json or a signal
@@ -134,6 +166,9 @@ type Exit struct {
 	Code    int    `json:"code"`
 	Message string `json:"message,omitempty"`
 	// Truncated says that a measurement ended before its time.
-	Truncated bool      `json:"truncated,omitempty"`
-	Time      time.Time `json:"time"`
+	Truncated bool `json:"truncated,omitempty"`
+	// Warnings are what went wrong while a rank of a service ended, beside how it ended: its server had to be killed, or a
+	// folder of it is left behind.
+	Warnings []string  `json:"warnings,omitempty"`
+	Time     time.Time `json:"time"`
 }

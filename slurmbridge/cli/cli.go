@@ -26,7 +26,7 @@ type Options struct {
 	Origin string
 }
 
-// Slurm is a Slurm cluster. It implements slurmbridge.Jobs, Accountant, Preflighter and Estimator.
+// Slurm is a Slurm cluster. It implements slurmbridge.Jobs, Accountant and Preflighter.
 type Slurm struct {
 	runner slurmbridge.Runner
 	origin string
@@ -49,8 +49,11 @@ func Open(ctx context.Context, o Options) (*Slurm, error) {
 	return c, err
 }
 
-// run runs one of Slurm's programs.
+// run runs one of Slurm's programs, each of which is a request.
 func (c *Slurm) run(ctx context.Context, stdin []byte, argv ...string) (slurmbridge.Output, error) {
+	if err := slurmbridge.Turn(ctx); err != nil {
+		return slurmbridge.Output{}, err
+	}
 	return c.runner.Run(ctx, slurmbridge.Command{
 		Argv: argv, Stdin: stdin, Env: []string{wire.EnvLocale, wire.EnvZone, wire.EnvTimes},
 	})
@@ -83,6 +86,11 @@ func (c *Slurm) List(ctx context.Context) ([]slurmbridge.Job, error) {
 	return c.squeue(ctx, func(k slurmbridge.Key) bool { return k.Origin() == c.origin })
 }
 
+// All returns this user's jobs under the keys of every origin, oldest first.
+func (c *Slurm) All(ctx context.Context) ([]slurmbridge.Job, error) {
+	return c.squeue(ctx, slurmbridge.Key.Valid)
+}
+
 // Find returns the jobs under the keys, oldest first.
 func (c *Slurm) Find(ctx context.Context, keys ...slurmbridge.Key) ([]slurmbridge.Job, error) {
 	if len(keys) == 0 {
@@ -91,9 +99,10 @@ func (c *Slurm) Find(ctx context.Context, keys ...slurmbridge.Key) ([]slurmbridg
 	return c.squeue(ctx, func(k slurmbridge.Key) bool { return slices.Contains(keys, k) }, "--name="+join(keys))
 }
 
-// squeue asks slurmctld for our user's jobs in every state.
+// squeue asks slurmctld for our user's jobs in every state. Those of this cluster only: a federation would list a job once
+// for each of its clusters, and costs a request more to find out that there is none.
 func (c *Slurm) squeue(ctx context.Context, want func(slurmbridge.Key) bool, more ...string) ([]slurmbridge.Job, error) {
-	argv := append([]string{"squeue", "--me", "--noheader", "--states=all", wire.SqueueFormat()}, more...)
+	argv := append([]string{"squeue", "--me", "--local", "--noheader", "--states=all", wire.SqueueFormat()}, more...)
 	out, err := c.query(ctx, argv...)
 	if err != nil {
 		return nil, err
@@ -135,8 +144,7 @@ func (c *Slurm) Past(ctx context.Context, since time.Time, keys ...slurmbridge.K
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	argv := append([]string{"sacct"}, wire.SacctArgs()...)
-	argv = append(argv, "--name="+join(keys), "--starttime="+since.UTC().Format("2006-01-02T15:04:05"))
+	argv := append([]string{"sacct", "--name=" + join(keys)}, wire.SacctArgs(since)...)
 	out, err := c.query(ctx, argv...)
 	if err != nil {
 		return nil, err
@@ -155,7 +163,7 @@ func (c *Slurm) Submit(ctx context.Context, key slurmbridge.Key, s slurmbridge.S
 		return err
 	}
 	if out.Code != 0 {
-		return refusal(out)
+		return refusal(out).Err("sbatch")
 	}
 	// The id counts only when it comes through Find, but an answer without one is no answer.
 	if !wire.IsJobID(out.Stdout) {
@@ -164,13 +172,34 @@ func (c *Slurm) Submit(ctx context.Context, key slurmbridge.Key, s slurmbridge.S
 	return nil
 }
 
-// Preflight asks sbatch whether the job could ever run.
+// Preflight asks sbatch whether the job could ever run. It tests the nodes that are up, and does not say when others would
+// do: so its word is final only where all nodes of the partitions are up.
 func (c *Slurm) Preflight(ctx context.Context, key slurmbridge.Key, s slurmbridge.Script) error {
 	out, err := c.sbatch(ctx, key, s, "--test-only")
 	if err != nil || out.Code == 0 {
 		return err
 	}
-	return refusal(out)
+	r := refusal(out)
+	if r.Answer == wire.Nodes && !c.nodesUp(ctx, s) {
+		return fmt.Errorf("%w: %s", slurmbridge.ErrNodesAway, r.Words)
+	}
+	return r.Err("sbatch")
+}
+
+// nodesUp says whether it is known that all nodes of the partitions that a job asks for are up.
+func (c *Slurm) nodesUp(ctx context.Context, s slurmbridge.Script) bool {
+	argv := []string{"sinfo", "--local", "--noheader", "--format=%T"}
+	var partitions []string
+	for _, p := range s.Parts {
+		partitions = append(partitions, p.Partition)
+	}
+	which := "--partition=" + strings.Join(partitions, ",") // named ones are shown though they may be hidden
+	if slices.Contains(partitions, "") {
+		which = "--all" // the site's own choice is not known here; sinfo takes one of the two options
+	}
+	argv = append(argv, which)
+	out, err := c.query(ctx, argv...)
+	return err == nil && wire.NodesUp(out)
 }
 
 // sbatch runs sbatch with the script on its standard input.
@@ -186,16 +215,13 @@ func (c *Slurm) sbatch(ctx context.Context, key slurmbridge.Key, s slurmbridge.S
 	return c.run(ctx, text, argv...)
 }
 
-// refusal is what sbatch said, as an error.
-func refusal(out slurmbridge.Output) error {
+// refusal is what sbatch said.
+func refusal(out slurmbridge.Output) wire.Refusal {
 	r := wire.ReadRefusal(out.Stderr)
 	if r.Words == "" {
 		r.Words = said(out)
 	}
-	if r.Final {
-		return fmt.Errorf("%w: %s", slurmbridge.ErrRefused, r.Words)
-	}
-	return fmt.Errorf("sbatch: %s", r.Words)
+	return r
 }
 
 // Release lifts the hold of a job of this origin.
@@ -253,13 +279,4 @@ func (p Prober) Probe(ctx context.Context, workDir string) error {
 		return err
 	}
 	return p.Files.Probe(ctx, workDir)
-}
-
-// Estimate asks when a waiting job is expected to start.
-func (c *Slurm) Estimate(ctx context.Context, id string) (time.Time, error) {
-	out, err := c.query(ctx, "squeue", "--noheader", "--start", "--jobs="+id, "--Format=StartTime:16")
-	if err != nil {
-		return time.Time{}, err
-	}
-	return wire.ParseStart(out)
 }

@@ -116,15 +116,18 @@ func TestSubmitIsHeldAndGetsNoEnvironment(t *testing.T) {
 	}
 }
 
-// What a submit was told is told apart: refused for good, or open.
+// What a submit was told is told apart: refused for good, refused now, or open.
 func TestSubmitFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		out    slurmbridge.Output
 		err    error
 		final  bool
+		later  bool
 		silent bool
 	}{
-		"refused":      {out: slurmbridge.Output{Code: 1, Stderr: []byte("sbatch: error: Batch job submission failed: Invalid qos specification\n")}, final: true},
+		"refused": {out: slurmbridge.Output{Code: 1, Stderr: []byte("sbatch: error: Batch job submission failed: Invalid qos specification\n")}, final: true},
+		"too many jobs": {out: slurmbridge.Output{Code: 1, Stderr: []byte("sbatch: error: QOSMaxSubmitJobPerUserLimit\n" +
+			"sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)\n")}, later: true},
 		"timed out":    {out: slurmbridge.Output{Code: 1, Stderr: []byte("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n")}},
 		"no id":        {out: slurmbridge.Output{Stdout: []byte("thank you\n")}},
 		"no words":     {out: slurmbridge.Output{Code: 3}},
@@ -139,8 +142,8 @@ func TestSubmitFails(t *testing.T) {
 				s.Comment = "two\nlines"
 			}
 			err := slurm.Submit(t.Context(), key(1), s)
-			if err == nil || errors.Is(err, slurmbridge.ErrRefused) != c.final {
-				t.Errorf("%v, want one that is final: %t", err, c.final)
+			if err == nil || errors.Is(err, slurmbridge.ErrRefused) != c.final || errors.Is(err, slurmbridge.ErrNotNow) != c.later {
+				t.Errorf("%v, want one that is final: %t, for now: %t", err, c.final, c.later)
 			}
 			if c.silent != (len(h.ran) == 0) {
 				t.Errorf("ran %q", h.ran)
@@ -160,7 +163,7 @@ func TestOnlyOurOwnJobsAreTouched(t *testing.T) {
 		}
 	}
 	for _, argv := range h.ran {
-		if !strings.HasPrefix(argv, "squeue --me --noheader --states=all ") {
+		if !strings.HasPrefix(argv, "squeue --me --local --noheader --states=all ") {
 			t.Errorf("ran %q for jobs that are not ours", argv)
 		}
 	}
@@ -182,6 +185,24 @@ func TestOnlyOurOwnJobsAreTouched(t *testing.T) {
 	}
 }
 
+// Each program of Slurm's has its turn: a site's limit is one of requests, and the cancel of an id that was not seen is two.
+func TestProgramsHaveTurns(t *testing.T) {
+	h := newHost()
+	c := open(t, h)
+	h.answer["squeue"] = slurmbridge.Output{Stdout: []byte(row("17", key(1), "RUNNING", "None"))}
+	h.ran = nil
+	turns := 0
+	ctx := slurmbridge.WithTurns(t.Context(), func(context.Context) error { turns++; return nil })
+	if err := c.Cancel(ctx, "17"); err != nil || len(h.ran) != 2 || turns != 2 {
+		t.Errorf("%d turns for %q, %v", turns, h.ran, err)
+	}
+	refused := errors.New("not now")
+	err := c.Cancel(slurmbridge.WithTurns(t.Context(), func(context.Context) error { return refused }), "17")
+	if !errors.Is(err, refused) || len(h.ran) != 2 {
+		t.Errorf("without a turn: %v, ran %q", err, h.ran)
+	}
+}
+
 func TestListsAreOneQuery(t *testing.T) {
 	h := newHost()
 	c := open(t, h)
@@ -191,6 +212,13 @@ func TestListsAreOneQuery(t *testing.T) {
 	}
 	if jobs, err := c.Find(t.Context(), key(1), key(3)); err != nil || len(jobs) != 1 || !strings.HasSuffix(h.ran[1], fmt.Sprintf(" --name=%s,%s", key(1), key(3))) {
 		t.Errorf("%v, %v after %q", jobs, err, h.ran)
+	}
+	h.answer["squeue"] = slurmbridge.Output{Stdout: []byte(row("30", "assay-feedc0de-0123456789abcdef-1", "RUNNING", "None") + row("17", key(1), "PENDING", "Priority"))}
+	if jobs, err := c.All(t.Context()); err != nil || len(jobs) != 2 || !strings.HasPrefix(h.ran[2], "squeue --me ") {
+		t.Errorf("all of this user's: %v, %v after %q", jobs, err, h.ran)
+	}
+	if err := c.Cancel(t.Context(), "30"); err != nil || strings.Contains(strings.Join(h.ran, "\n"), "scancel") {
+		t.Errorf("another origin's job was cancelled: %v after %q", err, h.ran)
 	}
 	h.answer["squeue"] = slurmbridge.Output{Code: 1, Stderr: []byte("slurm_load_jobs error: Unable to contact slurm controller\n")}
 	if _, err := c.List(t.Context()); !errors.Is(err, slurmbridge.ErrUnreachable) {
@@ -206,8 +234,13 @@ func TestPastAsksAccounting(t *testing.T) {
 	if err != nil || len(jobs) != 1 || jobs[0].Phase != slurmbridge.Succeeded {
 		t.Errorf("%v, %v", jobs, err)
 	}
-	if want := fmt.Sprintf("--name=%s,%s --starttime=2026-01-02T02:04:05", key(1), key(2)); len(h.ran) != 1 || !strings.HasSuffix(h.ran[0], want) {
-		t.Errorf("ran %q, want it to end with %q", h.ran, want)
+	for _, want := range []string{
+		fmt.Sprintf("sacct --name=%s,%s ", key(1), key(2)), " --starttime=2026-01-02T02:04:05 --endtime=now+1days",
+		" --state=BF,CA,CD,DL,F,NF,OOM,PD,PR,R,S,TO ", // without it, what was held to its end is left out
+	} {
+		if len(h.ran) != 1 || !strings.Contains(h.ran[0], want) {
+			t.Errorf("ran %q, want %q in it", h.ran, want)
+		}
 	}
 	h.answer["sacct"] = slurmbridge.Output{Code: 1, Stderr: []byte("sacct: error: slurm_persist_conn_open_without_init: failed to open persistent connection\n")}
 	if _, err := c.Past(t.Context(), time.Now(), key(1)); !errors.Is(err, slurmbridge.ErrUnreachable) {
@@ -219,15 +252,48 @@ func TestPastAsksAccounting(t *testing.T) {
 	}
 }
 
+// What --test-only says is told apart: of the request, which is final; of the nodes that are up, which is final only where all
+// of them are; and of now.
 func TestPreflight(t *testing.T) {
-	h := newHost()
-	c := open(t, h)
-	if err := c.Preflight(t.Context(), key(1), script()); err != nil || !slices.Equal(h.ran, []string{"sbatch --export=NIL --test-only"}) {
-		t.Errorf("%v after %q", err, h.ran)
-	}
-	h.answer["sbatch"] = slurmbridge.Output{Code: 1, Stderr: []byte("allocation failure: Requested node configuration is not available\n")}
-	if err := c.Preflight(t.Context(), key(1), script()); !errors.Is(err, slurmbridge.ErrRefused) || !strings.Contains(err.Error(), "node configuration") {
-		t.Errorf("%v", err)
+	const nodes = "allocation failure: Requested node configuration is not available\n"
+	for name, c := range map[string]struct {
+		said   string
+		sinfo  slurmbridge.Output
+		change func(*slurmbridge.Script)
+		want   error
+		asked  string
+	}{
+		"it could run":        {},
+		"request":             {said: "allocation failure: Invalid qos specification\n", want: slurmbridge.ErrRefused},
+		"all nodes up":        {said: nodes, sinfo: slurmbridge.Output{Stdout: []byte("idle\nmixed\n")}, want: slurmbridge.ErrRefused, asked: " --partition=cpu"},
+		"a node is drained":   {said: nodes, sinfo: slurmbridge.Output{Stdout: []byte("idle\ndrained\n")}, want: slurmbridge.ErrNodesAway, asked: " --partition=cpu"},
+		"sinfo fails":         {said: nodes, sinfo: slurmbridge.Output{Code: 1}, want: slurmbridge.ErrNodesAway, asked: " --partition=cpu"},
+		"two partitions":      {said: nodes, sinfo: slurmbridge.Output{Stdout: []byte("idle\n")}, want: slurmbridge.ErrRefused, asked: " --partition=cpu,gpu", change: func(s *slurmbridge.Script) { s.Parts = append(s.Parts, slurmbridge.Part{Partition: "gpu"}) }},
+		"default partition":   {said: nodes, sinfo: slurmbridge.Output{Stdout: []byte("idle\n")}, want: slurmbridge.ErrRefused, asked: " --all", change: func(s *slurmbridge.Script) { s.Parts[0].Partition = "" }},
+		"too many jobs":       {said: "sbatch: error: AssocMaxSubmitJobLimit\nallocation failure: Job violates accounting/QOS policy\n", want: slurmbridge.ErrNotNow},
+		"partition is closed": {said: "allocation failure: Required partition not available (inactive or drain)\n", want: slurmbridge.ErrNotNow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost()
+			slurm, s := open(t, h), script()
+			s.Parts[0].Partition = "cpu"
+			if c.change != nil {
+				c.change(&s)
+			}
+			h.answer["sbatch"] = slurmbridge.Output{Code: min(1, len(c.said)), Stderr: []byte(c.said)}
+			h.answer["sinfo"] = c.sinfo
+			err := slurm.Preflight(t.Context(), key(1), s)
+			if !errors.Is(err, c.want) || c.want != nil && !strings.Contains(err.Error(), "not available") && !strings.Contains(err.Error(), "qos") && !strings.Contains(err.Error(), "Limit: Job violates") {
+				t.Errorf("%v, want %v with Slurm's words", err, c.want)
+			}
+			want := []string{"sbatch --export=NIL --test-only"}
+			if c.said == nodes {
+				want = append(want, "sinfo --local --noheader --format=%T"+c.asked)
+			}
+			if !slices.Equal(h.ran, want) {
+				t.Errorf("ran %q, want %q", h.ran, want)
+			}
+		})
 	}
 }
 

@@ -10,9 +10,7 @@ import (
 
 // lostReply: the job is in although the submit failed, and it is found by its key.
 func lostReply(s *suite) {
-	if s.Faults.LoseReply == nil {
-		return
-	}
+	s.needs(s.Faults.LoseReply != nil, "LoseReply")
 	key, script := s.key(), s.script(Program{Takes: 50 * time.Millisecond})
 	s.Faults.LoseReply()
 	err := s.Jobs.Submit(s.t.Context(), key, script)
@@ -26,9 +24,7 @@ func lostReply(s *suite) {
 
 // noise: what a site prints beside its answers changes nothing.
 func noise(s *suite) {
-	if s.Faults.Noise == nil {
-		return
-	}
+	s.needs(s.Faults.Noise != nil, "Noise")
 	s.Faults.Noise(true)
 	life(s)
 	exitCode(s)
@@ -36,9 +32,7 @@ func noise(s *suite) {
 
 // truncated: half an answer is no answer.
 func truncated(s *suite) {
-	if s.Faults.Truncate == nil {
-		return
-	}
+	s.needs(s.Faults.Truncate != nil, "Truncate")
 	j := s.submit(Program{})
 	s.submit(Program{})
 	for range 20 {
@@ -58,12 +52,10 @@ func truncated(s *suite) {
 
 // purged: a forgotten job is no error, and the others are still known.
 func purged(s *suite) {
-	if s.Faults.Purge == nil {
-		return
-	}
+	s.needs(s.Faults.Purge != nil, "Purge")
 	gone, stays := s.start(Program{Takes: 50 * time.Millisecond}), s.submit(Program{})
 	s.await(gone.Key, "ends", slurmbridge.Job.Over)
-	s.Faults.Purge()
+	s.Faults.Purge(gone.ID)
 	jobs, err := s.Jobs.Find(s.t.Context(), gone.Key, stays.Key)
 	if err != nil || len(jobs) != 1 || jobs[0].Key != stays.Key {
 		s.t.Errorf("Find: %+v, %v; want only the job that waits", jobs, err)
@@ -74,9 +66,7 @@ func purged(s *suite) {
 
 // outage: every call says that the site does not answer, and afterwards everything is as it was.
 func outage(s *suite) {
-	if s.Faults.Outage == nil {
-		return
-	}
+	s.needs(s.Faults.Outage != nil, "Outage")
 	j, script := s.submit(Program{}), s.script(Program{})
 	s.Faults.Outage(true)
 	ctx := s.t.Context()
@@ -102,9 +92,7 @@ func outage(s *suite) {
 
 // clockOff: a batch system's clock that is an hour off changes no job's fate.
 func clockOff(s *suite) {
-	if s.Faults.SkewClock == nil {
-		return
-	}
+	s.needs(s.Faults.SkewClock != nil, "SkewClock")
 	for _, d := range []time.Duration{time.Hour, -time.Hour} {
 		s.Faults.SkewClock(d)
 		j := s.start(Program{Takes: 50 * time.Millisecond})
@@ -116,9 +104,8 @@ func clockOff(s *suite) {
 
 // nodeLost: the site's fault is told from the job's own.
 func nodeLost(s *suite) {
-	if s.Faults.LoseNode == nil {
-		return
-	}
+	s.needs(s.Faults.LoseNode != nil, "LoseNode")
+	s.breaksOne(1)
 	j := s.start(Program{Takes: long})
 	s.Faults.LoseNode(j.ID)
 	if e := s.await(j.Key, "ends", slurmbridge.Job.Over); e.Phase != slurmbridge.Interrupted || e.Reason != "NodeFailure" {
@@ -140,9 +127,7 @@ func (s *suite) awaitClaim(script slurmbridge.Script) {
 
 // requeue: a second start of one job does no work.
 func requeue(s *suite) {
-	if s.Faults.Requeue == nil {
-		return
-	}
+	s.needs(s.Faults.Requeue != nil, "Requeue")
 	script := s.script(Program{Takes: long})
 	j := s.submitAs(s.key(), script)
 	s.must(s.Jobs.Release(s.t.Context(), j.ID))
@@ -157,14 +142,13 @@ func requeue(s *suite) {
 
 // prologFailed: the batch system's own hold is told from ours by its restarts and its words.
 func prologFailed(s *suite) {
-	if s.Faults.FailProlog == nil {
-		return
-	}
+	s.needs(s.Faults.FailProlog != nil, "FailProlog")
+	s.breaksOne(2)
 	j := s.submit(Program{})
-	s.Faults.FailProlog()
+	s.Faults.FailProlog(j.ID)
 	s.must(s.Jobs.Release(s.t.Context(), j.ID))
-	h := s.await(j.Key, "is held again", func(j slurmbridge.Job) bool { return j.Restarts == 1 })
-	if h.Phase != slurmbridge.Pending || h.Message == j.Message {
-		s.t.Errorf("after a failed prolog: %+v, want it to wait with words of its own, not %q", h, j.Message)
+	h := s.await(j.Key, "waits again", func(j slurmbridge.Job) bool { return j.Restarts == 1 && j.Phase == slurmbridge.Pending })
+	if h.Message == j.Message {
+		s.t.Errorf("after a failed prolog: %+v, want words of its own, not %q", h, j.Message)
 	}
 }

@@ -22,9 +22,7 @@ func Files(t *testing.T, f slurmbridge.Files, folder string) {
 }
 
 func files(s *suite) {
-	if s.Files == nil {
-		return
-	}
+	s.needs(s.Files != nil, "Files")
 	ctx, dir := s.t.Context(), path.Join(s.WorkDir, "files", "deep", "deeper")
 	a, b, missing := path.Join(dir, "a.json"), path.Join(dir, "b c'd.json"), path.Join(dir, "no", "such")
 	s.must(s.Files.Write(ctx, map[string][]byte{a: []byte("first"), b: nil}))
@@ -120,15 +118,12 @@ func hundreds(s *suite, dir string) {
 // probe: a folder that others may write to is refused in words; one that is missing is made.
 func probe(s *suite) {
 	p, ok := s.Jobs.(slurmbridge.Prober)
-	if !ok {
-		return
-	}
+	s.needs(ok, "Prober")
+	s.needs(s.BadWorkDirs != nil, "BadWorkDirs")
 	s.must(p.Probe(s.t.Context(), s.WorkDir))
 	s.must(p.Probe(s.t.Context(), path.Join(s.WorkDir, "new", "folder")))
 	bad := map[string]string{"relative/folder": "absolute"}
-	if s.BadWorkDirs != nil {
-		maps.Copy(bad, s.BadWorkDirs(s.t))
-	}
+	maps.Copy(bad, s.BadWorkDirs(s.t))
 	for dir, words := range bad {
 		err := p.Probe(s.t.Context(), dir)
 		if !errors.Is(err, slurmbridge.ErrWorkDir) || !strings.Contains(err.Error(), words) {

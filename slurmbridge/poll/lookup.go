@@ -15,13 +15,15 @@ type lookup struct {
 	// past are those of the keys that accounting is asked for too, since an instant.
 	past  []slurmbridge.Key
 	since time.Time
-	done  chan struct{}
-	jobs  []slurmbridge.Job
-	err   error
+	// due says that it waits for the query under way only.
+	due  bool
+	done chan struct{}
+	jobs []slurmbridge.Job
+	err  error
 }
 
 // Lookup asks the batch system itself for the jobs under a key, oldest first. The query begins after the call: calls
-// within Pace.LookupWait share one. Where since is not zero, a job that the batch system does not know is looked for in
+// within Pace.LookupWait share one, and so do those that come while the one before is under way. Where since is not zero, a job that the batch system does not know is looked for in
 // the site's accounting too, from that instant on.
 func (p *Poller) Lookup(ctx context.Context, key slurmbridge.Key, since time.Time) ([]slurmbridge.Job, error) {
 	l := p.join(key, since)
@@ -47,8 +49,10 @@ func (p *Poller) join(key slurmbridge.Key, since time.Time) *lookup {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lookup == nil {
-		p.lookup = &lookup{done: make(chan struct{})}
-		time.AfterFunc(p.o.Pace.LookupWait, p.find)
+		fresh := &lookup{done: make(chan struct{})}
+		p.lookup = fresh
+		time.AfterFunc(p.o.Pace.LookupWait, func() { p.find(fresh, false) })
+		time.AfterFunc(p.o.Pace.LookupWait+lookupPatience, func() { p.find(fresh, true) })
 	}
 	l := p.lookup
 	if !slices.Contains(l.keys, key) {
@@ -63,13 +67,39 @@ func (p *Poller) join(key slurmbridge.Key, since time.Time) *lookup {
 	return l
 }
 
-// find sends the query of all who joined.
-func (p *Poller) find() {
+// lookupPatience is how long a query waits for the one before it: one that hangs holds nobody up for longer.
+const lookupPatience = 15 * time.Second
+
+// find sends the query of all who joined. While another one is under way it is left to that one's end, and more may join:
+// a site that is slow, or that may be asked rarely, is asked for more of them at once.
+func (p *Poller) find(l *lookup, now bool) {
 	p.mu.Lock()
-	l := p.lookup
+	if p.lookup != l {
+		p.mu.Unlock()
+		return // it was sent
+	}
+	if p.finding > 0 && !now {
+		l.due = true
+		p.mu.Unlock()
+		return
+	}
 	p.lookup = nil
+	p.finding++
 	p.stats.Finds++
 	p.mu.Unlock()
+	p.query(l)
+	p.mu.Lock()
+	p.finding--
+	next := p.lookup
+	due := next != nil && next.due
+	p.mu.Unlock()
+	if due {
+		p.find(next, false)
+	}
+}
+
+// query asks the site.
+func (p *Poller) query(l *lookup) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	if l.jobs, l.err = p.o.Jobs.Find(ctx, l.keys...); l.err == nil {

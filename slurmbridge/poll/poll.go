@@ -11,8 +11,8 @@ import (
 	"assay.bench/slurmbridge"
 )
 
-// Pace is how often a site is asked. The lists start at ListMin after every change and grow to ListMax while nothing
-// changes; the reads run every ReadStarting while a watched job is starting, else every ReadSteady.
+// Pace is how often a site is asked. The lists start at ListMin after every change, at twice that with a hundred jobs and so
+// on, and grow to ListMax while nothing changes; the reads run every ReadStarting while a watched job is starting, else every ReadSteady.
 type Pace struct {
 	ListMin, ListMax time.Duration
 	// ListFloor is the site's own limit: no two lists are ever closer. Zero for none.
@@ -29,6 +29,15 @@ func Remote() Pace {
 		ReadStarting: 2 * time.Second, ReadSteady: 10 * time.Second,
 		LookupWait: time.Second,
 	}
+}
+
+// Forgetful is the pace for a site that keeps no accounts of ended jobs, and lists them for no longer than it remembers
+// them: each is to be in three lists before it is forgotten.
+func (p Pace) Forgetful(remembers time.Duration) Pace {
+	if remembers > 0 {
+		p.ListMax = max(p.ListMin, min(p.ListMax, remembers/3))
+	}
+	return p
 }
 
 // Near is the pace for a batch system on this host, where a look costs next to nothing.

@@ -20,6 +20,8 @@ type Poller struct {
 	watched map[slurmbridge.Key]*entry
 	stats   Stats
 	lookup  *lookup
+	// finding counts the queries of look-ups that are under way.
+	finding int
 
 	listSoon, readSoon chan struct{}
 }
@@ -100,11 +102,11 @@ func (p *Poller) Run(ctx context.Context) {
 }
 
 func (p *Poller) runLists(ctx context.Context) {
-	pace, last := p.o.Pace.ListMin, time.Time{}
+	pace, last := p.shortest(), time.Time{}
 	for {
 		due := last.Add(max(pace, p.o.Pace.ListFloor))
 		if !waitUntil(ctx, due, p.listSoon, func() time.Time {
-			pace = p.o.Pace.ListMin
+			pace = p.shortest()
 			return last.Add(max(pace, p.o.Pace.ListFloor))
 		}) {
 			return
@@ -113,7 +115,7 @@ func (p *Poller) runLists(ctx context.Context) {
 			if !waitFor(ctx, p.listSoon) {
 				return
 			}
-			pace = p.o.Pace.ListMin
+			pace = p.shortest()
 			continue
 		}
 		last = time.Now()
@@ -123,7 +125,7 @@ func (p *Poller) runLists(ctx context.Context) {
 		case err != nil:
 			pace = min(pace, retryPaces*p.o.Pace.ListMin)
 		case changed:
-			pace = p.o.Pace.ListMin
+			pace = p.shortest()
 		}
 	}
 }
@@ -147,6 +149,16 @@ func (p *Poller) runReads(ctx context.Context) {
 			poke(p.listSoon)
 		}
 	}
+}
+
+// manyJobs are so many that a list of them costs the site noticeably more, and tells of more changes at once.
+const manyJobs = 100
+
+// shortest is the least time between two lists: Pace.ListMin, and once more for every so many jobs.
+func (p *Poller) shortest() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return min(p.o.Pace.ListMin*time.Duration(1+len(p.watched)/manyJobs), p.o.Pace.ListMax)
 }
 
 func (p *Poller) watching() bool {

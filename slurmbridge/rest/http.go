@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,6 +101,9 @@ func (c *Slurm) ask(ctx context.Context, r request, read func(body io.Reader) er
 
 // send makes one request. An error wraps ErrUnreachable, and is a *failure where the server answered.
 func (c *Slurm) send(ctx context.Context, r request, read func(body io.Reader) error) error {
+	if err := slurmbridge.Turn(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.limit, fmt.Errorf("no answer within %s", c.limit))
 	defer cancel()
 	req, err := c.build(ctx, r)
@@ -113,15 +117,23 @@ func (c *Slurm) send(ctx context.Context, r request, read func(body io.Reader) e
 	defer res.Body.Close()
 	body := &bounded{from: res.Body, left: r.limit, limit: r.limit}
 	if res.StatusCode != http.StatusOK {
-		return failed(res, body)
+		return c.advised(failed(res, body))
 	}
 	if err := read(body); err != nil {
 		if fault, ok := errors.AsType[wire.RESTError](err); ok {
-			return &failure{status: res.StatusCode, faults: []wire.RESTError{fault}}
+			return c.advised(&failure{status: res.StatusCode, faults: []wire.RESTError{fault}})
 		}
 		return unreachable(ctx, err)
 	}
 	return nil
+}
+
+// advised adds what to do, where the token was refused.
+func (c *Slurm) advised(f *failure) error {
+	if f.isRefusal() {
+		f.advice = c.keeper.doubt()
+	}
+	return f
 }
 
 // build makes the request with the token of this moment.
@@ -183,10 +195,12 @@ type failure struct {
 	faults []wire.RESTError
 	// text is what stands in an answer that slurmrestd did not write as JSON.
 	text string
+	// advice is what to do about it; empty for nothing.
+	advice string
 }
 
 // failed reads an answer that is no success.
-func failed(res *http.Response, body io.Reader) error {
+func failed(res *http.Response, body io.Reader) *failure {
 	text, _ := io.ReadAll(body) // what came is enough
 	f := &failure{status: res.StatusCode, faults: wire.ParseFaults(text)}
 	if len(f.faults) == 0 {
@@ -206,17 +220,18 @@ func (f *failure) Error() string {
 	if words == "" || len(f.faults) == 0 {
 		words = strings.TrimSuffix(fmt.Sprintf("HTTP %d %s: %s", f.status, http.StatusText(f.status), words), ": ")
 	}
-	return "slurmrestd: " + words
+	return strings.TrimSuffix("slurmrestd: "+words+": "+f.advice, ": ")
+}
+
+// isRefusal says that the token was refused.
+func (f *failure) isRefusal() bool {
+	return slices.ContainsFunc(f.faults, wire.RESTError.IsCredentials) ||
+		f.status == http.StatusUnauthorized || f.status == http.StatusNetworkAuthenticationRequired
 }
 
 // Unwrap tells whether the token was refused.
 func (f *failure) Unwrap() []error {
-	for _, fault := range f.faults {
-		if fault.IsCredentials() {
-			return []error{slurmbridge.ErrUnreachable, slurmbridge.ErrCredentials}
-		}
-	}
-	if f.status == http.StatusUnauthorized || f.status == http.StatusNetworkAuthenticationRequired {
+	if f.isRefusal() {
 		return []error{slurmbridge.ErrUnreachable, slurmbridge.ErrCredentials}
 	}
 	return []error{slurmbridge.ErrUnreachable}

@@ -29,11 +29,14 @@ type Options struct {
 	URL string
 	// Origin of the control plane, as for slurmbridge.NewKey.
 	Origin string
-	// Credentials is asked before each request, for a token lives for minutes.
+	// Credentials is asked before each request, for a token lives for minutes. An error that wraps ErrUnreachable says nothing
+	// about the credentials; any other one counts as their refusal.
 	Credentials func(ctx context.Context) (Credentials, error)
 	// Refresh makes a new token when half of the old one's life is over; nil leaves that to Credentials. Its token is used
-	// until Credentials gives another than it did then.
+	// until Credentials gives another than it did then. Its errors are as those of Credentials.
 	Refresh func(ctx context.Context) (token string, err error)
+	// Cure is what a person does about a token that is refused, for the message; empty for nothing.
+	Cure string
 	// CA are certificates in PEM that sign slurmrestd's, beside those of the system.
 	CA []byte
 	// Proxy chooses a proxy for a request; nil takes none.
@@ -46,8 +49,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Slurm is a Slurm cluster. It implements slurmbridge.Jobs, Accountant and Estimator. It is no Preflighter: slurmrestd has
-// no request that asks without making a job.
+// Slurm is a Slurm cluster. It implements slurmbridge.Jobs and Accountant. It is no Preflighter: slurmrestd has
+// no request that asks without making a job, so an sbatch has to be asked, where there is one.
 type Slurm struct {
 	client *http.Client
 	base   string
@@ -95,6 +98,11 @@ func (c *Slurm) Token() (expires time.Time, refresh error) { return c.keeper.sta
 // List returns the jobs of this origin, oldest first.
 func (c *Slurm) List(ctx context.Context) ([]slurmbridge.Job, error) {
 	return c.jobs(ctx, func(k slurmbridge.Key) bool { return k.Origin() == c.origin })
+}
+
+// All returns this user's jobs under the keys of every origin, oldest first.
+func (c *Slurm) All(ctx context.Context) ([]slurmbridge.Job, error) {
+	return c.jobs(ctx, slurmbridge.Key.Valid)
 }
 
 // Find returns the jobs under the keys, oldest first.
@@ -239,16 +247,6 @@ func (c *Slurm) look(ctx context.Context, id string, read func(body io.Reader) e
 		return nil
 	}
 	return err
-}
-
-// Estimate asks when a waiting job is expected to start.
-func (c *Slurm) Estimate(ctx context.Context, id string) (time.Time, error) {
-	var at time.Time
-	err := c.ask(ctx, request{path: "job/" + url.PathEscape(id), limit: mostAnswer}, func(body io.Reader) (err error) {
-		at, err = wire.ParseExpectedStart(body)
-		return err
-	})
-	return at, err
 }
 
 // Prober looks whether slurmctld answers and the work folder can be used, without a list of jobs.

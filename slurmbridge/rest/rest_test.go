@@ -158,6 +158,9 @@ func TestListAndFind(t *testing.T) {
 	if got, want := s.took(), []string{"GET /slurm/v0.0.42/jobs/", "GET /slurm/v0.0.42/jobs/"}; !slices.Equal(got, want) {
 		t.Errorf("asked %q, want %q: a request each", got, want)
 	}
+	if got := ids(c.All(t.Context())); !slices.Equal(got, []string{"17", "18", "19"}) {
+		t.Errorf("All: %v, want those of every origin, and of this user alone", got)
+	}
 	for name, want := range map[string]string{"User-Agent": "assay", "X-Slurm-User-Name": "hpc", "X-Slurm-User-Token": "a.b.c", "Accept": "application/json"} {
 		if got := s.headers.Get(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
@@ -317,6 +320,29 @@ func TestReleaseHeterogeneous(t *testing.T) {
 	}
 }
 
+// Each request has its turn: a site's limit is one of requests, and a release is several.
+func TestRequestsHaveTurns(t *testing.T) {
+	s := newServer(t, map[string]answer{
+		"GET /slurm/job/17":  list(job(17, keyOf(1), "PENDING", held+`, "het_job_id": {"set": true, "number": 17}`), job(18, keyOf(1), "PENDING", held+`, "het_job_id": {"set": true, "number": 17}`)),
+		"POST /slurm/job/17": list(), "POST /slurm/job/18": list(),
+	})
+	c := open(t, s)
+	s.took()
+	turns := 0
+	ctx := slurmbridge.WithTurns(t.Context(), func(context.Context) error { turns++; return nil })
+	if err := c.Release(ctx, "17"); err != nil {
+		t.Fatal(err)
+	}
+	if asked := s.took(); len(asked) != 3 || turns != len(asked) {
+		t.Errorf("%d turns for the requests %v", turns, asked)
+	}
+	refused := errors.New("not now")
+	err := c.Release(slurmbridge.WithTurns(t.Context(), func(context.Context) error { return refused }), "17")
+	if asked := s.took(); !errors.Is(err, refused) || len(asked) > 0 {
+		t.Errorf("without a turn: %v, requests %v", err, asked)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	for reason, c := range map[string]struct {
 		job, gone answer
@@ -404,14 +430,6 @@ func TestPastFails(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestEstimate(t *testing.T) {
-	s := newServer(t, map[string]answer{"GET /slurm/job/17": list(job(17, keyOf(1), "PENDING", `, "start_time": {"set": true, "number": 1800000000}`))})
-	at, err := open(t, s).Estimate(t.Context(), "17")
-	if err != nil || !at.Equal(time.Unix(1800000000, 0)) {
-		t.Errorf("%v, %v", at, err)
 	}
 }
 

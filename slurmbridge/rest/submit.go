@@ -30,8 +30,8 @@ func (c *Slurm) Submit(ctx context.Context, key slurmbridge.Key, s slurmbridge.S
 		return err
 	}
 	for _, fault := range f.faults {
-		if refusal := fault.Refusal(); refusal.Final && !fault.IsCredentials() {
-			return fmt.Errorf("%w: %s", slurmbridge.ErrRefused, refusal.Words)
+		if refusal := fault.Refusal(); refusal.Answer != wire.Open && !fault.IsCredentials() {
+			return refusal.Err("slurmrestd")
 		}
 	}
 	return err
@@ -55,6 +55,7 @@ type description struct {
 	OpenMode       []string `json:"open_mode"`
 	Environment    []string `json:"environment"`
 	Comment        string   `json:"comment,omitempty"`
+	Dependency     string   `json:"dependency,omitempty"`
 	TimeLimit      *count   `json:"time_limit,omitempty"`
 	WarningSignal  string   `json:"kill_warning_signal,omitempty"`
 	WarningFlags   []string `json:"kill_warning_flags,omitempty"`
@@ -72,6 +73,7 @@ type description struct {
 	Reservation    string   `json:"reservation,omitempty"`
 	Licenses       string   `json:"licenses,omitempty"`
 	SharedNodesFor []string `json:"shared,omitempty"`
+	ExcludedNodes  []string `json:"excluded_nodes,omitempty"`
 }
 
 // count is a number that may be unset.
@@ -110,11 +112,12 @@ func component(key slurmbridge.Key, s slurmbridge.Script, p slurmbridge.Part) de
 		Name: string(key), Hold: true, Directory: s.Directory, Output: "job.log", OpenMode: []string{"APPEND"},
 		// Nothing of ours but a way to the programs of a system, and a closed mask for the log: the script is a login shell.
 		Environment: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "SLURM_UMASK=0077"},
+		Dependency:  s.Dependency, // sbatch gives it to every component of a heterogeneous job
 		Comment:     s.Comment, TimeLimit: counted(up(s.TimeLimit, time.Minute)),
 		Account: p.Account, Partition: p.Partition, QOS: p.QOS,
 		TasksPerNode: p.TasksPerNode, CPUsPerTask: p.CPUsPerTask, MinimumCPUs: minimum(p),
 		MemoryPerNode: counted(p.MemoryMiB), TRESPerNode: tres(p),
-		Constraints: p.Constraint, Reservation: p.Reservation, Licenses: p.Licenses,
+		Constraints: p.Constraint, Reservation: p.Reservation, Licenses: p.Licenses, ExcludedNodes: p.Exclude,
 	}
 	if p.Nodes > 0 {
 		d.Nodes = strconv.Itoa(p.Nodes)

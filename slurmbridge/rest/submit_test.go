@@ -27,9 +27,9 @@ func TestSubmit(t *testing.T) {
 	c := open(t, s)
 	full := script(slurmbridge.Part{
 		Account: "p200000", Partition: "gpu", QOS: "default", Nodes: 2, TasksPerNode: 4, CPUsPerTask: 16, GPUsPerNode: 4, MemoryMiB: 65536,
-		Gres: "nvme:1,gres/tmp", Constraint: "a100&ib", Reservation: "night", Licenses: "x:1", Exclusive: true,
+		Gres: "nvme:1,gres/tmp", Constraint: "a100&ib", Reservation: "night", Licenses: "x:1", Exclusive: true, Exclude: []string{"mel2001", "mel2002"},
 	})
-	full.TimeLimit, full.Notice = 61*time.Second, 30*time.Second
+	full.TimeLimit, full.Notice, full.Dependency = 61*time.Second, 30*time.Second, "afterany:16"
 	if err := c.Submit(t.Context(), keyOf(1), full); err != nil {
 		t.Fatal(err)
 	}
@@ -42,16 +42,16 @@ func TestSubmit(t *testing.T) {
 	number := func(n float64) map[string]any { return map[string]any{"set": true, "number": n} }
 	want := map[string]any{
 		"name": string(keyOf(1)), "hold": true, "requeue": false, "current_working_directory": "/work/run/main/1", "standard_output": "job.log",
-		"open_mode": []any{"APPEND"}, "environment": []any{"PATH=/usr/local/bin:/usr/bin:/bin", "SLURM_UMASK=0077"}, "comment": "bench g1",
+		"open_mode": []any{"APPEND"}, "environment": []any{"PATH=/usr/local/bin:/usr/bin:/bin", "SLURM_UMASK=0077"}, "comment": "bench g1", "dependency": "afterany:16",
 		"time_limit": number(2), "kill_warning_signal": "USR1", "kill_warning_flags": []any{"BATCH_JOB"}, "kill_warning_delay": number(30),
 		"account": "p200000", "partition": "gpu", "qos": "default", "nodes": "2", "tasks_per_node": 4.0, "cpus_per_task": 16.0, "minimum_cpus": 128.0,
 		"memory_per_node": number(65536), "tres_per_node": "gres/gpu:4,gres/nvme:1,gres/tmp", "constraints": "a100&ib", "reservation": "night",
-		"licenses": "x:1", "shared": []any{"none"},
+		"licenses": "x:1", "shared": []any{"none"}, "excluded_nodes": []any{"mel2001", "mel2002"},
 	}
 	if diff := cmp.Diff(want, sent); diff != "" {
 		t.Errorf("-want +sent\n%s", diff)
 	}
-	if lines := strings.Count(string(text), "\n#SBATCH "); lines != 21 {
+	if lines := strings.Count(string(text), "\n#SBATCH "); lines != 23 {
 		t.Errorf("the script has %d directives: a new one wants a field here", lines)
 	}
 }

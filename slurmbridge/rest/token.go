@@ -70,6 +70,7 @@ type keeper struct {
 	read    func(context.Context) (Credentials, error)
 	refresh func(context.Context) (string, error)
 	now     func() time.Time
+	cure    string
 	// turn is held by the one request that makes a new token.
 	turn chan struct{}
 
@@ -85,13 +86,16 @@ type keeper struct {
 	// tried is the last attempt that failed, and failed why.
 	tried  time.Time
 	failed error
+	// doubted is the last token that was refused, and renewed when a new one was last made.
+	doubted string
+	renewed time.Time
 }
 
 // patience is the time between two attempts at a new token while the old one is valid.
 const patience = 30 * time.Second
 
 func newKeeper(o Options) *keeper {
-	return &keeper{read: o.Credentials, refresh: o.Refresh, now: o.Now, turn: make(chan struct{}, 1)}
+	return &keeper{read: o.Credentials, refresh: o.Refresh, now: o.Now, cure: o.Cure, turn: make(chan struct{}, 1)}
 }
 
 func (k *keeper) state() (expires time.Time, refresh error) {
@@ -104,21 +108,21 @@ func (k *keeper) state() (expires time.Time, refresh error) {
 func (k *keeper) credentials(ctx context.Context) (Credentials, error) {
 	cred, err := k.read(ctx)
 	if err != nil {
-		return Credentials{}, refused(fmt.Errorf("no credentials: %w", err))
+		return Credentials{}, k.without(ctx, fmt.Errorf("no credentials: %w", err))
 	}
 	cred.Token = strings.TrimSpace(cred.Token)
 	given := cred.Token
 	cred.Token = k.current(given)
 	if k.isDue(cred.Token) {
 		if cred.Token, err = k.renew(ctx, given); err != nil {
-			return Credentials{}, refused(err)
+			return Credentials{}, k.without(ctx, err)
 		}
 	}
 	if cred.Token == "" {
-		return Credentials{}, refused(errors.New("the token is empty"))
+		return Credentials{}, k.useless("the token is empty")
 	}
 	if strings.ContainsFunc(cred.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return Credentials{}, refused(errors.New("the token holds a blank or another character that no token has"))
+		return Credentials{}, k.useless("the token holds a blank or another character that no token has")
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -135,8 +139,42 @@ func (k *keeper) user() string {
 	return k.who
 }
 
-func refused(err error) error {
-	return fmt.Errorf("%w: %w: slurmrestd: %w", slurmbridge.ErrUnreachable, slurmbridge.ErrCredentials, err)
+// without is why a request had no token. That a place did not answer, or not in time, says nothing about the credentials.
+func (k *keeper) without(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return unreachable(ctx, err)
+	case errors.Is(err, slurmbridge.ErrUnreachable) && !errors.Is(err, slurmbridge.ErrCredentials):
+		return fmt.Errorf("slurmrestd: %w", err)
+	}
+	return refused{err}
+}
+
+// refused is why there are no credentials to ask with.
+type refused struct{ why error }
+
+func (r refused) Error() string { return "slurmrestd: " + r.why.Error() }
+
+// Unwrap returns the kinds of the error.
+func (r refused) Unwrap() []error {
+	return []error{slurmbridge.ErrUnreachable, slurmbridge.ErrCredentials, r.why}
+}
+
+// useless is what is wrong with a token before anybody is asked, and what to do about it.
+func (k *keeper) useless(what string) error {
+	return refused{errors.New(strings.TrimSuffix(what+": "+k.cure, ": "))}
+}
+
+// doubt notes that a token was refused: a new one is made soon, whatever the old one's age. It returns what may be wrong
+// with the token, and what to do about it.
+func (k *keeper) doubt() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.doubted = k.token
+	if k.lifeOf(k.token).isOver(k.now()) {
+		return strings.TrimSuffix("the token has expired: "+k.cure, ": ")
+	}
+	return k.cure
 }
 
 // current is the token that was made in the place of the given one, or that one.
@@ -176,6 +214,8 @@ func (k *keeper) isDue(token string) bool {
 		return false
 	case token == "" || l.isOver(now):
 		return true
+	case token == k.doubted:
+		return now.Sub(k.tried) >= patience && now.Sub(k.renewed) >= patience
 	}
 	return l.isHalfOver(now) && now.Sub(k.tried) >= patience
 }
@@ -216,7 +256,8 @@ func (k *keeper) renew(ctx context.Context, given string) (string, error) {
 		return "", k.failed
 	}
 	k.made, k.given, k.tried, k.failed = made, given, time.Time{}, nil
-	k.token, k.seen, k.expires = made, k.now(), k.lifeOf(made).until
+	k.token, k.seen, k.renewed = made, k.now(), k.now()
+	k.expires = k.lifeOf(made).until
 	return made, nil
 }
 

@@ -200,6 +200,53 @@ func TestRefreshOfMany(t *testing.T) {
 	}
 }
 
+// A token that was refused before its time is replaced, once in a while.
+func TestDoubt(t *testing.T) {
+	begin := time.Unix(1700000000, 0).UTC()
+	s := &source{now: begin, given: lasting("given", begin)}
+	k := s.keeper()
+	k.cure = "mend it"
+	for i, want := range []struct {
+		later time.Duration
+		calls int
+	}{{0, 0}, {time.Second, 1}, {time.Second, 1}, {patience, 2}, {patience, 3}} {
+		s.now = s.now.Add(want.later)
+		s.made = lasting(fmt.Sprint("made ", i), s.now)
+		if _, err := k.credentials(t.Context()); err != nil || s.calls != want.calls {
+			t.Errorf("request %d: %d calls, %v; want %d", i, s.calls, err, want.calls)
+		}
+		if advice := k.doubt(); advice != "mend it" {
+			t.Errorf("advice %q", advice)
+		}
+	}
+	if s.now = s.now.Add(time.Hour); k.doubt() != "the token has expired: mend it" {
+		t.Errorf("advice %q", k.doubt())
+	}
+}
+
+// A place of the token that does not answer is told from a token that is not there.
+func TestNoAnswerIsNoRefusal(t *testing.T) {
+	begin := time.Unix(1700000000, 0).UTC()
+	away := fmt.Errorf("%w: login", slurmbridge.ErrUnreachable)
+	over, end := context.WithCancel(t.Context())
+	end()
+	for reason, c := range map[string]struct {
+		ctx context.Context
+		o   Options
+	}{
+		"of the credentials": {t.Context(), Options{Credentials: func(context.Context) (Credentials, error) { return Credentials{}, away }}},
+		"of the refresh": {t.Context(), Options{Credentials: func(context.Context) (Credentials, error) { return Credentials{}, nil },
+			Refresh: func(context.Context) (string, error) { return "", away }}},
+		"in time": {over, Options{Credentials: func(ctx context.Context) (Credentials, error) { return Credentials{}, ctx.Err() }}},
+	} {
+		c.o.Now = func() time.Time { return begin }
+		_, err := newKeeper(c.o).credentials(c.ctx)
+		if !errors.Is(err, slurmbridge.ErrUnreachable) || errors.Is(err, slurmbridge.ErrCredentials) {
+			t.Errorf("%s: %v, want no word about the credentials", reason, err)
+		}
+	}
+}
+
 func TestCredentialsAreRefused(t *testing.T) {
 	for words, o := range map[string]Options{
 		"no credentials: no such file": {Credentials: func(context.Context) (Credentials, error) { return Credentials{}, errors.New("no such file") }},

@@ -142,17 +142,16 @@ func (c *Cluster) peerGone(r *rank) (why string, gone bool) {
 	return "", false
 }
 
-// serviceGone says that a service ended, or that its heartbeat stands still: any service before the load, the rank's
-// own instance of its target under load.
+// serviceGone says that a service ended, or that its heartbeat stands still: any service before the load, a server
+// of its target under load.
 func (c *Cluster) serviceGone(r *rank) (why string, gone bool) {
 	services := r.job.services()
 	if r.loads() {
 		services = slices.DeleteFunc(services, func(comp rundir.Component) bool { return comp.Name != r.client.Target.Service })
 	}
 	all := c.ranksOf(r.job, services)
-	if r.loads() && len(all) > 0 {
-		own := r.n % len(all)
-		all = all[own : own+1]
+	if r.loads() {
+		all = slices.DeleteFunc(all, func(s *rank) bool { return s != nil && !s.service.Leads(s.n) })
 	}
 	for _, s := range all {
 		switch {

@@ -32,10 +32,11 @@ func (c *clock) Move(d time.Duration) {
 }
 
 func TestTransport(t *testing.T) {
-	conformance.Run(t, func(t *testing.T) conformance.Harness {
+	left := map[string]string{"dial": "there is nobody to connect to"}
+	conformance.Run(t, left, func(t *testing.T) conformance.Harness {
 		const origin = "0123abcd"
 		clock := newClock()
-		c := sim.New(sim.Options{Seed: 1, Now: clock.Now})
+		c := sim.New(sim.Options{Seed: 1, Now: clock.Now, Accounts: true})
 		site, programs := c.Site(origin), 0
 		return conformance.Harness{
 			Jobs: site, Files: site, Origin: origin, WorkDir: "/work",
@@ -45,14 +46,15 @@ func TestTransport(t *testing.T) {
 				c.Program(name, sim.Program{Takes: p.Takes, Code: p.Code, IgnoreTerm: p.IgnoreTerm})
 				return name
 			},
-			Reopen:     func(*testing.T) slurmbridge.Jobs { return c.Site(origin) },
-			Other:      func(_ *testing.T, origin string) slurmbridge.Jobs { return c.Site(origin) },
-			Step:       func() { clock.Move(20 * time.Millisecond) },
-			ShortLimit: 10 * time.Second,
-			Many:       10_000,
+			Reopen:      func(*testing.T) slurmbridge.Jobs { return c.Site(origin) },
+			Other:       func(_ *testing.T, origin string) slurmbridge.Jobs { return c.Site(origin) },
+			BadWorkDirs: func(*testing.T) map[string]string { return nil }, // all of its file system is ours
+			Step:        func() { clock.Move(20 * time.Millisecond) },
+			ShortLimit:  10 * time.Second,
+			Many:        10_000,
 			Faults: conformance.Faults{
-				LoseReply: func() { c.LoseReplies(1) }, Noise: c.Noise, Truncate: func() { c.Truncate(1) }, Purge: c.Purge,
-				Outage: c.Outage, SkewClock: c.SkewClock, LoseNode: c.LoseNode, Requeue: c.Requeue, FailProlog: func() { c.FailPrologs(1) },
+				LoseReply: func() { c.LoseReplies(1) }, Noise: c.Noise, Truncate: func() { c.Truncate(1) }, Purge: func(string) { c.Purge() },
+				Outage: c.Outage, SkewClock: c.SkewClock, LoseNode: c.LoseNode, Requeue: c.Requeue, FailProlog: func(string) { c.FailPrologs(1) },
 			},
 		}
 	})

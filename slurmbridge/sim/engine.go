@@ -69,7 +69,12 @@ func (c *Cluster) forget() {
 func (c *Cluster) drop(which func(*job) bool) {
 	c.jobs = slices.DeleteFunc(c.jobs, func(j *job) bool {
 		if which(j) {
-			delete(c.byID, j.id)
+			if c.o.Accounts {
+				c.forgotten = append(c.forgotten, j)
+			}
+			if c.byID[j.id] == j {
+				delete(c.byID, j.id)
+			}
 			return true
 		}
 		return false

@@ -9,10 +9,11 @@ import (
 )
 
 type faultState struct {
-	outage                         bool
-	loseReplies, truncate, prologs int
-	skew                           time.Duration
-	noise                          bool
+	outage                                   bool
+	loseReplies, truncate, prologs, launches int
+	skew                                     time.Duration
+	noise                                    bool
+	reuse                                    string
 }
 
 // Outage makes every call fail until it is lifted. The cluster goes on.
@@ -32,6 +33,10 @@ func (c *Cluster) SkewClock(d time.Duration) { c.change(func(f *faultState) { f.
 
 // FailPrologs lets the prolog of the next n starts fail: the batch system requeues and holds these jobs.
 func (c *Cluster) FailPrologs(n int) { c.change(func(f *faultState) { f.prologs = n }) }
+
+// FailLaunches lets the prolog of the next n starts fail as it does for jobs that may not be requeued: the batch system
+// cancels these jobs, and says not by whom.
+func (c *Cluster) FailLaunches(n int) { c.change(func(f *faultState) { f.launches = n }) }
 
 func (c *Cluster) change(f func(*faultState)) {
 	c.mu.Lock()
@@ -107,11 +112,13 @@ func (c *Cluster) FailComponent(component, reason string) {
 // Counts is what a cluster was asked and did since New.
 type Counts struct {
 	// Calls by verb.
-	List, Find, Submit, Release, Cancel, Read, Write, Open int64
+	List, Find, Past, Submit, Release, Cancel, Read, Write, Open int64
 	// Submits that were accepted, by key.
 	Submits map[slurmbridge.Key]int
 	// Started counts the starts of jobs by key, Worked those that made the claim and began to work.
 	Started, Worked map[slurmbridge.Key]int
+	// Pulls counts the images that were put into the store.
+	Pulls int
 }
 
 func newCounts() Counts {

@@ -86,6 +86,9 @@ func nodeList(j *job) string {
 func meaning(j *job) (slurmbridge.Phase, string) {
 	switch j.state {
 	case "PENDING":
+		if j.held && j.message == launchFailed {
+			return slurmbridge.Pending, "LaunchFailure"
+		}
 		if j.held {
 			return slurmbridge.Pending, "Held"
 		}
@@ -127,11 +130,23 @@ func (c *Cluster) schedule() {
 	}
 }
 
+// launchFailed are the words for a job that waits because its nodes could not start it.
+const launchFailed = "launch failed requeued held"
+
 // start gives a job its nodes, unless their prolog fails: then the batch system itself holds the job.
 func (c *Cluster) start(j *job) {
 	if c.faults.prologs > 0 {
 		c.faults.prologs--
-		j.held, j.message, j.restarts = true, "launch failed requeued held", j.restarts+1
+		j.held, j.message, j.restarts = true, launchFailed, j.restarts+1
+		return
+	}
+	if c.faults.launches > 0 {
+		c.faults.launches--
+		j.started = c.now
+		if c.faults.launches%2 == 0 { // Slurm 22.05 writes into the job's log, later versions make none
+			c.appendLinef(path.Join(path.Clean(j.script.Directory), rundir.JobLogFile), "Error running slurm prolog: %d", 1)
+		}
+		c.finish(j, "CANCELLED", 0)
 		return
 	}
 	c.free -= j.need

@@ -78,7 +78,7 @@ func (c *Cluster) run(j *job, p Program) {
 	})
 }
 
-// play starts every component of the plan.
+// play pulls the images of the plan and starts every component.
 func (c *Cluster) play(j *job, plan *rundir.Plan, text []byte) {
 	dir := path.Clean(j.script.Directory)
 	j.plan = plan
@@ -88,14 +88,20 @@ func (c *Cluster) play(j *job, plan *rundir.Plan, text []byte) {
 		}
 	}
 	sum := sha256.Sum256(text)
+	c.pull(j, plan.Images, func() { c.staff(j, plan, hex.EncodeToString(sum[:])) })
+}
+
+// staff starts the ranks of a job.
+func (c *Cluster) staff(j *job, plan *rundir.Plan, planHash string) {
+	dir := path.Clean(j.script.Directory)
 	for i := range plan.Services {
 		for n := range plan.Services[i].Ranks {
-			c.addRank(j, plan.Services[i].Name, n, &plan.Services[i], nil, hex.EncodeToString(sum[:]))
+			c.addRank(j, plan.Services[i].Name, n, &plan.Services[i], nil, planHash)
 		}
 	}
 	for i := range plan.Clients {
 		for n := range plan.Clients[i].Ranks {
-			c.addRank(j, plan.Clients[i].Name, n, nil, &plan.Clients[i], hex.EncodeToString(sum[:]))
+			c.addRank(j, plan.Clients[i].Name, n, nil, &plan.Clients[i], planHash)
 		}
 	}
 	if len(j.ranks) == 0 {
@@ -129,6 +135,7 @@ func (c *Cluster) addRank(j *job, name string, n int, s *rundir.Service, cl *run
 	c.appendLinef(path.Join(r.dir, rundir.LogFile), "simulated rank %d of %s begins", n, name)
 	c.writeJSON(path.Join(r.dir, rundir.ProvenanceFile), map[string]any{
 		"version": 1, "host": r.host(), "simulated": true, "seed": c.o.Seed, "planHash": planHash,
+		"image": c.usedImage(s),
 	})
 }
 
@@ -153,6 +160,10 @@ func (c *Cluster) signalTerm(j *job) {
 		if !p.IgnoreTerm {
 			c.exitSoon(j, j.reasonTold(), "the job was told to end", 128+15)
 		}
+		return
+	}
+	if len(j.ranks) == 0 {
+		c.exitSoon(j, j.reasonTold(), "the job was told to end while it pulled its images", rundir.ExitFailed)
 		return
 	}
 	for _, r := range slices.Clone(j.ranks) {

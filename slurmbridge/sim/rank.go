@@ -105,7 +105,7 @@ func (c *Cluster) statusOf(r *rank) rundir.Status {
 }
 
 func (c *Cluster) describeService(r *rank, s *rundir.Status, now time.Time) {
-	if r.ready {
+	if r.ready && r.service.Leads(r.n) {
 		s.Endpoint = &rundir.Endpoint{
 			Host: r.host(), Ports: map[string]int{}, Protocol: r.service.Protocol, Model: r.service.Model,
 			Authenticated: r.service.Authenticated,
@@ -121,10 +121,15 @@ func (c *Cluster) describeService(r *rank, s *rundir.Status, now time.Time) {
 			}
 		}
 	}
-	if len(r.service.Scrapes) > 0 {
-		due := int64(c.unscaled(now.Sub(r.began))/time.Second) * int64(len(r.service.Scrapes))
+	if scrapes := r.scrapes(); len(scrapes) > 0 {
+		due := int64(c.unscaled(now.Sub(r.began))/time.Second) * int64(len(scrapes))
 		s.Scrapes = &rundir.Scrapes{Due: due, Good: due}
 	}
+}
+
+// scrapes are the targets that the rank has.
+func (r *rank) scrapes() []rundir.Scrape {
+	return slices.DeleteFunc(slices.Clone(r.service.Scrapes), func(s rundir.Scrape) bool { return s.Leader && !r.service.Leads(r.n) })
 }
 
 func (c *Cluster) describeClient(r *rank, s *rundir.Status, now time.Time) {
@@ -188,7 +193,7 @@ func (j *job) services() []rundir.Component {
 	}
 	var out []rundir.Component
 	for _, s := range j.plan.Services {
-		out = append(out, rundir.Component{Name: s.Name, Ranks: s.Ranks})
+		out = append(out, rundir.Component{Name: s.Name, Ranks: s.Ranks, Group: s.Group})
 	}
 	return out
 }

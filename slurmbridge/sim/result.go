@@ -278,13 +278,16 @@ func encodeHistogram(h *hdrhistogram.Histogram) string {
 func (c *Cluster) countersOf(r *rank) rundir.Counters {
 	out := rundir.Counters{Version: rundir.Version, Service: r.name, Rank: r.n, Repeat: r.repeat}
 	length := int64(c.unscaled(c.now.Sub(r.busy)) / time.Second)
-	for _, s := range r.service.Scrapes {
+	for _, s := range r.scrapes() {
 		t := rundir.CounterTarget{Name: s.Name, Due: length + 1, Good: length + 1, FirstGood: true, LastGood: true, Series: []rundir.CounterSeries{}}
 		for _, check := range r.service.CrossChecks {
 			if check.Target != s.Name {
 				continue
 			}
 			total := c.totalOf(r, check.Total)
+			if s.Leader {
+				total *= float64(max(1, r.service.Group))
+			}
 			t.Series = append(t.Series, rundir.CounterSeries{Name: check.Metric, Labels: check.Labels, Last: total, Increase: total})
 		}
 		out.Targets = append(out.Targets, t)
@@ -292,7 +295,8 @@ func (c *Cluster) countersOf(r *rank) rundir.Counters {
 	return out
 }
 
-// totalOf is a total of the clients of a service over its present repeat, as this rank of the service sees its part.
+// totalOf is a total of the clients of a service over its present repeat, as this rank of the service sees its part: one of
+// as many equal ones as there are ranks.
 func (c *Cluster) totalOf(s *rank, name string) float64 {
 	var sum int64
 	for _, comp := range s.job.clients() {

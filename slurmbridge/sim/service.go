@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"path"
 	"time"
 
 	"assay.bench/internal/rundir"
@@ -24,8 +25,37 @@ func (c *Cluster) startServer(r *rank) {
 			return
 		}
 		r.serverPID = 40000 + int(draw(c.o.Seed, r.dir, "server", r.repeat, c.now.UnixNano())%20000)
-		c.serve(r)
+		r.writes++
 	})
+}
+
+// group are the ranks that are one server with this one, in their order: the first leads.
+func (c *Cluster) group(r *rank) []*rank {
+	size := max(1, r.service.Group)
+	out := make([]*rank, size)
+	for i := range out {
+		out[i] = c.ranks[rundir.Rank(path.Dir(path.Dir(r.dir)), r.name, r.n-r.n%size+i)]
+	}
+	return out
+}
+
+// lookAtGroup lets a rank of a server act on what the others of the same server did: it ends with one that failed, and
+// serves when all have started and, if it does not lead, when the first of them serves.
+func (c *Cluster) lookAtGroup(r *rank) bool {
+	group := c.group(r)
+	up := r.phase == rundir.PhaseStarting && r.serverPID != 0
+	for _, p := range group {
+		if p != r && (p.over() && p.exit.Code != rundir.ExitOK || c.lost(p)) {
+			c.endRank(r, rundir.Exit{Reason: rundir.ExitReasonPeerLost, Code: rundir.ExitFailed, Message: fmt.Sprintf("rank %d on %s ended", p.n, p.host())})
+			return true
+		}
+		up = up && p.serverPID != 0 && p.repeat == r.repeat
+	}
+	if !up || group[0] != r && !stands(group[0], r.repeat) {
+		return false
+	}
+	c.serve(r)
+	return true
 }
 
 // serve opens the present repeat to the clients.
@@ -36,6 +66,9 @@ func (c *Cluster) serve(r *rank) {
 }
 
 func (c *Cluster) lookAsService(r *rank) bool {
+	if c.lookAtGroup(r) {
+		return true
+	}
 	if r.phase != rundir.PhaseReady {
 		return false
 	}

@@ -30,6 +30,8 @@ type Options struct {
 	KillWait time.Duration
 	// Remember is how long an ended job is listed; 0 takes 1 h.
 	Remember time.Duration
+	// Accounts says that the cluster keeps accounts of its jobs, which Past reads.
+	Accounts bool
 	// Now is the clock; nil takes time.Now.
 	Now func() time.Time
 }
@@ -38,15 +40,17 @@ type Options struct {
 type Cluster struct {
 	o Options
 
-	mu     sync.Mutex
-	queue  events
-	now    time.Time // of the event that is played, or of the call
-	jobs   []*job    // in the order of their submit
-	byID   map[string]*job
-	active []*job // with ranks that may act
-	free   int
-	lastID int
-	files  map[string][]byte
+	mu    sync.Mutex
+	queue events
+	now   time.Time // of the event that is played, or of the call
+	jobs  []*job    // in the order of their submit
+	// forgotten are those that only the accounts know.
+	forgotten []*job
+	byID      map[string]*job
+	active    []*job // with ranks that may act
+	free      int
+	lastID    int
+	files     map[string][]byte
 	// links are claims and currents: path to target.
 	links map[string]string
 	// ranks by their folder, to see each other.
@@ -75,7 +79,7 @@ func New(o Options) *Cluster {
 	}
 }
 
-// Site is a control plane's door to a cluster. It implements slurmbridge.Jobs, Files and Prober.
+// Site is a control plane's door to a cluster. It implements slurmbridge.Jobs, Accountant, Files and Prober.
 type Site struct {
 	c      *Cluster
 	origin string
@@ -152,9 +156,8 @@ func (s *Site) Submit(ctx context.Context, key slurmbridge.Key, script slurmbrid
 	if n := nodesOf(script); n > c.o.Nodes {
 		return fmt.Errorf("%w: %d nodes of %d: Requested node configuration is not available", slurmbridge.ErrRefused, n, c.o.Nodes)
 	}
-	c.lastID++
 	j := &job{
-		id: strconv.Itoa(c.lastID), key: key, script: script, need: nodesOf(script),
+		id: c.nextID(), key: key, script: script, need: nodesOf(script),
 		state: "PENDING", held: true, message: "JobHeldUser", submitted: c.now,
 	}
 	c.jobs = append(c.jobs, j)
@@ -165,6 +168,15 @@ func (s *Site) Submit(ctx context.Context, key slurmbridge.Key, script slurmbrid
 		return fmt.Errorf("%w: Socket timed out on send/recv operation", slurmbridge.ErrUnreachable)
 	}
 	return nil
+}
+
+func (c *Cluster) nextID() string {
+	if id := c.faults.reuse; id != "" {
+		c.faults.reuse = ""
+		return id
+	}
+	c.lastID++
+	return strconv.Itoa(c.lastID)
 }
 
 func nodesOf(s slurmbridge.Script) int {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -29,12 +30,15 @@ const (
 	defaultPatience = 10 * time.Second
 )
 
-// Host is a login node of a site. It implements slurmbridge.Runner and slurmbridge.Prober. Its methods may be called
+// Host is a login node of a site. It implements slurmbridge.Runner, Prober and Dialer. Its methods may be called
 // concurrently; every error of theirs wraps slurmbridge.ErrUnreachable, but for those that say otherwise.
 type Host struct {
 	carrier carrier
 	// slots holds a token for each session; streams for each that lasts until its reader closes it.
 	slots, streams chan struct{}
+	// killing holds one for the session that ends a command which was given up. It is beside the slots, which may all be
+	// held by such commands, and one at a time: sshd takes ten.
+	killing chan struct{}
 	// patience is how long the host may take for what precedes all commands.
 	patience time.Duration
 
@@ -49,13 +53,15 @@ type Host struct {
 type carrier interface {
 	// start starts a command line under the login shell, or with subsystem the one of that name.
 	start(ctx context.Context, what string, subsystem bool) (*session, error)
+	// forward has the host connect to an address. An error that is no fault is one of the way to the host.
+	forward(ctx context.Context, address string) (net.Conn, error)
 	// name is the host in messages.
 	name() string
 	Close() error
 }
 
 func newHost(c carrier, sessions int, patience time.Duration) *Host {
-	return &Host{carrier: c, slots: make(chan struct{}, sessions), streams: make(chan struct{}, max(1, sessions/2)), patience: patience}
+	return &Host{carrier: c, slots: make(chan struct{}, sessions), streams: make(chan struct{}, max(1, sessions/2)), killing: make(chan struct{}, 1), patience: patience}
 }
 
 // Close ends a connection of ours, and with it all calls that are under way. A master's stays, and is the user's to end.
@@ -133,6 +139,12 @@ func (h *Host) end(ctx context.Context, s *session) {
 		case <-ctx.Done():
 			return
 		}
+		select {
+		case h.killing <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		defer func() { <-h.killing }()
 		m := newMark()
 		killer, err := h.carrier.start(ctx, line(m.wrap(fmt.Sprintf("kill -TERM -%[1]d || kill -TERM %[1]d", s.pid))), false)
 		if err != nil {
@@ -142,6 +154,11 @@ func (h *Host) end(ctx context.Context, s *session) {
 		defer stop()
 		_ = m.readBoth(killer) // a command that has ended meanwhile is as good
 		killer.close()
+		select {
+		case <-killer.done:
+			<-time.After(settling)
+		case <-ctx.Done(): // a connection that is stuck must not hold up the end of others
+		}
 	}()
 }
 

@@ -138,6 +138,11 @@ func TestSessionsAreHeldBack(t *testing.T) {
 	cancel()
 	calls.Wait()
 	must(t, try(t.Context(), h))
+	// Those that end them come one after the other: an sshd takes ten sessions of a connection.
+	eventually(t, "all have ended", func() bool { return s.OpenSessions() == 0 })
+	if s.Sessions() > 9 || s.Connections() != 1 {
+		t.Errorf("%d sessions at once on %d connections, want at most 9 on 1", s.Sessions(), s.Connections())
+	}
 }
 
 // What is cancelled ends there as well, and at once here.

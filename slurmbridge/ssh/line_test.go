@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -28,7 +29,8 @@ func shells(t testing.TB) []string {
 	return found
 }
 
-// words, variables and all else reach a real program byte for byte, whatever the login shell is.
+// words, variables and all else reach a real program byte for byte, whatever the login shell is, and nothing of them is
+// executed on the way: a file that they would make never appears.
 func FuzzArgv(f *testing.F) {
 	f.Add("a b", "c'd", "e")
 	f.Add(`\`, `\\'`, `"$(id)`)
@@ -36,6 +38,9 @@ func FuzzArgv(f *testing.F) {
 	f.Add("", "-n", "\xff\xfe")
 	f.Add("$HOME", "~", "*;|&<>(){}[]#^?%s%%\t\r")
 	f.Add("\x01\x7f\u2028", "öäü", "=ls")
+	f.Add("$(: >pwned)", "`: >pwned`", "a|b")
+	f.Add("; : >pwned", "' ; : >pwned; '", "\n: >pwned\n")
+	f.Add("a path/with spaces", "\"; : >pwned #", "%s' >pwned '")
 	all := shells(f)
 	f.Fuzz(func(t *testing.T, first, second, value string) {
 		c := slurmbridge.Command{Argv: []string{"/usr/bin/printf", `%s\0`, first, second, "last"}, Env: []string{"ASSAY_VALUE=" + value}}
@@ -50,7 +55,7 @@ func FuzzArgv(f *testing.F) {
 			}
 			cmd := exec.CommandContext(t.Context(), shell, args...)
 			var stderr bytes.Buffer
-			cmd.Stderr = &stderr
+			cmd.Stderr, cmd.Dir = &stderr, t.TempDir()
 			out, err := cmd.Output()
 			if err != nil {
 				t.Fatalf("%s: %v: %s", shell, err, stderr.Bytes())
@@ -59,6 +64,9 @@ func FuzzArgv(f *testing.F) {
 			want := first + "\x00" + second + "\x00last\x00" + value + "\n"
 			if diff := cmp.Diff(want, string(a.body)); err != nil || !a.whole || diff != "" {
 				t.Errorf("%s: %v, whole %v, -want +got\n%s\nstderr: %s", shell, err, a.whole, diff, stderr.Bytes())
+			}
+			if made, err := os.ReadDir(cmd.Dir); err != nil || len(made) > 0 {
+				t.Errorf("%s: something was executed: %v, %v", shell, made, err)
 			}
 		}
 	})

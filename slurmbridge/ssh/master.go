@@ -84,6 +84,11 @@ func (m *master) start(_ context.Context, what string, subsystem bool) (*session
 	if subsystem {
 		args = append([]string{"-s"}, args...)
 	}
+	return m.run(args)
+}
+
+// run runs one ssh with these arguments beside those of every call.
+func (m *master) run(args []string) (*session, error) {
 	cmd := exec.Command(m.o.Program, m.arguments(args...)...)
 	cmd.Env = environ()
 	var ours, theirs [3]*os.File

@@ -15,16 +15,18 @@ import (
 	"assay.bench/slurmbridge/ssh"
 )
 
-// client plays OpenSSH's client: with a master, which is a file at the control path, it runs the last word with a shell.
+// client plays OpenSSH's client: with a master, which is a file at the control path, it runs the last word with a shell, or
+// connects to where -W says.
 // It checks that no call could make a connection of its own.
 const client = `
-socket= what= subsystem=
+socket= what= subsystem= to=
 while [ $# -gt 0 ]; do
   case $1 in
   -F) [ "$2" = /dev/null ] || exit 99; shift ;;
   -S) socket=$2; shift ;;
   -o) options="$options;$2;"; shift ;;
   -O) what=check; shift ;;
+  -W) to=$2; shift ;;
   -s) subsystem=yes ;;
   --) shift; break ;;
   esac
@@ -34,6 +36,16 @@ case $options in *";ControlMaster=no;"*";BatchMode=yes;"*";StrictHostKeyChecking
 [ "$1" = u1@login ] || exit 97
 if [ ! -e "$socket" ]; then echo "Control socket connect($socket): No such file or directory" >&2; exit 255; fi
 [ -z "$what" ] || exit 0
+if [ -n "$to" ]; then exec bash -c '
+  echo "debug1: auto-mux: Trying existing master" >&2
+  if ! { exec 3<>"/dev/tcp/${1%:*}/${1##*:}"; } 2>/dev/null; then
+    echo "Stdio forwarding request failed: Session open refused by peer" >&2
+    exit 255
+  fi
+  echo "debug1: mux_client_request_stdio_fwd: master session id: 2" >&2
+  cat <&3 & cat >&3
+  kill $!' forward "$to"
+fi
 if [ -n "$subsystem" ]; then echo "subsystem request failed" >&2; exit 1; fi
 if [ -e "$socket.full" ]; then echo "mux_client_request_session: session request failed: Session open refused by peer" >&2; exit 255; fi
 export HOME=/ USER=u1 LOGNAME=u1 SHELL=/bin/sh

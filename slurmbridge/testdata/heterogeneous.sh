@@ -5,6 +5,7 @@
 #SBATCH --open-mode=append
 #SBATCH --no-requeue
 #SBATCH --signal=B:USR1@120
+#SBATCH --dependency='afterok:4711:4712?singleton'
 #SBATCH --comment='assay default/quickstart g1'
 #SBATCH --time=01:30:01
 #SBATCH --account=p200000
@@ -20,6 +21,7 @@
 #SBATCH --reservation=bench_1
 #SBATCH --licenses='fs:2'
 #SBATCH --exclusive
+#SBATCH --exclude='mel2001,mel2003'
 #SBATCH hetjob
 #SBATCH --job-name=assay-0123abcd-0123456789abcdef-1
 #SBATCH --comment='assay default/quickstart g1'
@@ -81,8 +83,22 @@ if [ "$old" -lt "$attempt" ]; then
     words=$(LC_ALL=C ln -sfT -- "$attempt" "../.current.$attempt" 2>&1 && LC_ALL=C mv -fT -- "../.current.$attempt" ../current 2>&1) ||
         finish WorkDirUnusable 74 "$words"
 fi
-module load env/release/2024.1 || finish Error 1 "module load "env/release/2024.1" failed; job.log says why"
-module load Apptainer/1.3.6-GCCcore-13.3.0 || finish Error 1 "module load "Apptainer/1.3.6-GCCcore-13.3.0" failed; job.log says why"
+
+# load_module NAME: what the module system says goes to job.log, and into exit.json when it fails. Some only say so.
+load_module() {
+    local said=".module.$SLURM_JOB_ID" code=0 words
+    local -a flat
+    module load "$1" 2>"$said" || code=$?
+    words=$(<"$said")
+    rm -f -- "$said"
+    [ -z "$words" ] || printf '%s\n' "$words" >&2
+    case $words in *'Unable to locate a modulefile'*) code=1 ;; esac
+    [ "$code" -ne 0 ] || return 0
+    read -r -d '' -a flat <<<"$words"
+    finish ModuleMissing 1 "module load $1 failed: see what a compute node has (module avail) and name that in the Site's modules; it says: ${flat[*]:0:60}"
+}
+load_module env/release/2024.1
+load_module Apptainer/1.3.6-GCCcore-13.3.0
 
 # The signals may come before the child is there: they are kept and handed on then. Until it has let go of these traps it
 # would lose a signal in them: it says when.

@@ -83,9 +83,3 @@ func IsOver(stderr []byte) bool {
 	}
 	return false
 }
-
-// ParseStart reads the expected start that squeue --start printed as seconds since 1970; the zero time for none.
-func ParseStart(out []byte) (time.Time, error) {
-	line, _, _ := bytes.Cut(out, []byte("\n"))
-	return instant(string(bytes.TrimSpace(line)))
-}

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"assay.bench/slurmbridge"
 )
@@ -119,24 +118,6 @@ func (c Component) leads() int {
 		return 1
 	}
 	return 0
-}
-
-// ParseExpectedStart reads when the batch system expects the job of an answer to start; the zero time for a job that does
-// not wait, and where nothing is expected.
-func ParseExpectedStart(r io.Reader) (time.Time, error) {
-	var at time.Time
-	_, err := parseJobs(r, "", func(raw []byte) (restJob, error) {
-		var j restJob
-		err := json.Unmarshal(raw, &j)
-		if phase, _ := Meaning(j.State...); err == nil && phase == slurmbridge.Pending && at.IsZero() {
-			at, err = instant(j.Started.text())
-		}
-		return j, err
-	})
-	if err != nil {
-		return time.Time{}, err
-	}
-	return at, nil
 }
 
 // readAnswer reads an object that slurmrestd answered with to its end; read reads the value of the wanted field,

@@ -62,8 +62,9 @@ func TestParseJobs(t *testing.T) {
 		"other people's jobs are not looked at": {answered(`{"name": "x", "job_id": "not a number"}`, now42(), `{"name":"assay-me","job_id":5}`), []slurmbridge.Job{held}},
 		"another user may take any name for a job": {answered(now42("user_name", `"mallory"`), now42("user_name", `"hpc"`)), []slurmbridge.Job{held}},
 		"a server that does not know the users":    {answered(now42("user_name", `"20000"`)), []slurmbridge.Job{held}},
-		"what Slurm expects of a job that waits is left out": {
-			answered(now42("start_time", num(1800000000), "end_time", num(1800003600))), []slurmbridge.Job{held}},
+		"the start of a job that waits is what Slurm expects": {
+			answered(now42("start_time", num(1800000000), "end_time", num(1800003600))),
+			[]slurmbridge.Job{{ID: "17", Key: name1, State: "PENDING", Phase: "Pending", Reason: "Held", Message: "JobHeldUser", Held: true, Submitted: at(1700000000), Expected: at(1800000000)}}},
 		"a description tells more than a reason": {
 			answered(now42("state_description", `"QOS is full"`, "priority", num(7), "state_reason", `"QOSMaxJobsPerUserLimit"`)),
 			[]slurmbridge.Job{{ID: "17", Key: name1, State: "PENDING", Phase: "Pending", Reason: "Queued", Message: "QOS is full", Submitted: at(1700000000)}}},
@@ -216,24 +217,6 @@ func FuzzParseComponents(f *testing.F) {
 	})
 }
 
-func TestParseExpectedStart(t *testing.T) {
-	for text, want := range map[string]int64{
-		answered(now42("start_time", num(1800000000))): 1800000000,
-		answered(now42()): 0,
-		answered(now42("job_state", `["RUNNING"]`, "start_time", num(1700000005))): 0,
-		answered(): 0,
-		answered(`{"name": "another's", "job_state": ["PENDING"], "start_time": 17}`): 0,
-	} {
-		got, err := ParseExpectedStart(strings.NewReader(text))
-		if err != nil || want == 0 != got.IsZero() || want != 0 && !got.Equal(at(want)) {
-			t.Errorf("%s: %v, %v; want %d", text, got, err, want)
-		}
-	}
-	if got, err := ParseExpectedStart(strings.NewReader("{}")); err == nil {
-		t.Errorf("no answer: %v", got)
-	}
-}
-
 func FuzzParseJobs(f *testing.F) {
 	f.Add([]byte(answered(now42())))
 	f.Add([]byte(answered(now42("job_state", `"FAILED"`, "exit_code", num(9), "start_time", "1700000005", "end_time", "1700000009"))))
@@ -244,15 +227,6 @@ func FuzzParseJobs(f *testing.F) {
 func FuzzParsePastJobs(f *testing.F) {
 	f.Add([]byte(answered(past42(17, 1700000000, "COMPLETED", `{"return_code": 0}`))))
 	f.Fuzz(func(t *testing.T, out []byte) { checkJobs(t, reading(ParsePastJobs), out) })
-}
-
-func FuzzParseExpectedStart(f *testing.F) {
-	f.Add([]byte(answered(now42("start_time", num(1800000000)))))
-	f.Fuzz(func(t *testing.T, out []byte) {
-		if at, err := ParseExpectedStart(strings.NewReader(string(out))); err != nil && !at.IsZero() {
-			t.Fatalf("an error and %s", at)
-		}
-	})
 }
 
 func reading(parse func(io.Reader, string) ([]slurmbridge.Job, error)) func([]byte) ([]slurmbridge.Job, error) {

@@ -56,14 +56,24 @@ func (f RESTError) IsUnknownJob() bool { return f.Number == errInvalidJobID }
 
 // Refusal is what a fault says about a submit.
 func (f RESTError) Refusal() Refusal {
-	return Refusal{Words: f.Words, Final: slices.Contains(finalNumbers(), f.Number) ||
-		f.Number >= errRESTFirst && f.Number <= errRESTLast || isFinal(f.Words)}
+	r := Refusal{Words: f.Words, Answer: answer("", f.Words)}
+	switch {
+	case slices.Contains(notNowNumbers(), f.Number):
+		r.Answer = NotNow
+	case slices.Contains(finalNumbers(), f.Number), f.Number >= errRESTFirst && f.Number <= errRESTLast:
+		r.Answer = Final
+	}
+	return r
 }
+
+// notNowNumbers are the errors of a submit that are about the site as it is now. 2050 is a limit that is not named: of the
+// number of jobs, which passes, or one of a job, for which a limit has to be told to refuse (DenyOnLimit).
+func notNowNumbers() []int { return []int{2015, 2050, 2070, 2105} }
 
 // finalNumbers are the errors of a submit that stay the same for the same request.
 func finalNumbers() []int {
 	return []int{
-		2000, 2001, 2002, 2003, 2004, 2005, 2006, 2008, 2009, 2012, 2014, 2015, 2018, 2023, 2025, 2029, 2038, 2039, 2044, 2045, 2048, 2050,
+		2000, 2001, 2002, 2003, 2004, 2005, 2006, 2008, 2009, 2012, 2014, 2018, 2023, 2025, 2029, 2038, 2039, 2044, 2045, 2048,
 		2051, 2052, 2053, 2054, 2057, 2060, 2062, 2063, 2066, 2069, 2071, 2072, 2081, 2092, 2094, 2099, 2102, 2112, 2114, 2115, 2119, 2121,
 		2122, 2123, 2124, 2127, 2130, 2132, 2133, 2135, 8000,
 	}

@@ -39,22 +39,27 @@ func TestParseFaults(t *testing.T) {
 	}
 }
 
-// What is final about a submit, by number and, for numbers that we do not know, by words.
+// What an error says about a submit, by number and, for numbers that we do not know, by words.
 func TestFaultRefusal(t *testing.T) {
-	for f, final := range map[RESTError]bool{
-		{2066, "Invalid qos specification"}: true, {2045, "Invalid account or account/partition combination specified"}: true,
-		{2000, "Invalid partition name specified"}: true, {2014, "Requested node configuration is not available"}: true,
-		{2050, "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"}: true,
-		{2051, "Requested time limit is invalid (missing or exceeds some limit)"}:                       true,
-		{9001, "Failure during parsing"}: true, {9202, "Unable to convert"}: true, {-1, "Invalid qos specification"}: true,
-		{2007, "Job count limit exceeded"}: false, {1804, "Backing off"}: false, {5004, "Socket timed out on send/recv operation"}: false,
-		{2016, "Requested nodes are busy"}: false, {2105, "System submissions disabled"}: false, {-1, "Unspecified error"}: false, {7000, "Unable to connect to database"}: false,
+	for f, want := range map[RESTError]Answer{
+		{2066, "Invalid qos specification"}: Final, {2045, "Invalid account or account/partition combination specified"}: Final,
+		{2000, "Invalid partition name specified"}: Final, {2014, "Requested node configuration is not available"}: Final,
+		{2051, "Requested time limit is invalid (missing or exceeds some limit)"}: Final,
+		{9001, "Failure during parsing"}:                                          Final, {9202, "Unable to convert"}: Final, {-1, "Invalid qos specification"}: Final,
+		{2050, "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"}: NotNow,
+		{2070, "Required partition not available (inactive or drain)"}:                                  NotNow,
+		{2015, "Requested partition configuration not available now"}:                                   NotNow,
+		{2105, "System submissions disabled"}:                                                           NotNow, {-1, "System submissions disabled"}: NotNow,
+		{2007, "Job count limit exceeded"}: Open, {1804, "Backing off"}: Open, {5004, "Socket timed out on send/recv operation"}: Open,
+		{2016, "Requested nodes are busy"}: Open, {-1, "Unspecified error"}: Open, {7000, "Unable to connect to database"}: Open,
 	} {
-		if got := f.Refusal(); got.Final != final || got.Words != f.Words {
-			t.Errorf("%+v: %+v, want final %t", f, got, final)
+		if got := f.Refusal(); got.Answer != want || got.Words != f.Words {
+			t.Errorf("%+v: %+v, want %d", f, got, want)
 		}
 	}
-	if n := finalNumbers(); !slices.IsSorted(n) || len(slices.Compact(slices.Clone(n))) != len(n) {
+	all := slices.Concat(finalNumbers(), notNowNumbers())
+	slices.Sort(all)
+	if n := finalNumbers(); !slices.IsSorted(n) || len(slices.Compact(all)) != len(n)+len(notNowNumbers()) {
 		t.Error("the numbers are not sorted, or one stands there twice")
 	}
 }

@@ -143,6 +143,11 @@ func heldWords() []string {
 	}
 }
 
+// launchFailed says that a job waits because its nodes could not start it.
+func launchFailed(reason string) bool {
+	return reason == "launch failed requeued held" || reason == "launch_failed_requeued_held"
+}
+
 // hopeless says that a job that waits for this reason waits for ever, unless somebody changes the job or the site.
 func hopeless(reason string) bool {
 	switch reason {
@@ -167,7 +172,11 @@ func settle(j *slurmbridge.Job, priorityZero bool, words ...string) {
 	if j.Phase != slurmbridge.Pending {
 		return
 	}
-	j.Held = priorityZero || slices.Contains(heldWords(), j.Message)
+	if launchFailed(j.Message) {
+		j.Reason = ReasonLaunchFailure
+	}
+	// Slurm itself takes the priority of a job that no node could run: only root can give it back, so it is no hold of ours.
+	j.Held = priorityZero && j.Message != "BadConstraints" || slices.Contains(heldWords(), j.Message)
 	switch {
 	case j.Reason != ReasonQueued:
 	case j.Held:

@@ -93,7 +93,7 @@ func TestReasonsOfWaiting(t *testing.T) {
 		"QOSMaxJobsLimit": ReasonQueued, "AssocGrpGRES": ReasonQueued, "ReqNodeNotAvail, UnavailableNodes:mel2001": ReasonQueued, "None": ReasonQueued, "": ReasonQueued,
 		"BadConstraints": ReasonUnschedulable, "PartitionTimeLimit": ReasonUnschedulable, "QOSMaxWallDurationPerJobLimit": ReasonUnschedulable,
 		"AssocMaxCpuPerJobLimit": ReasonUnschedulable, "QOSMinGRES": ReasonQueued, "DependencyNeverSatisfied": ReasonUnschedulable, "InvalidAccount": ReasonUnschedulable,
-		"JobHeldUser": ReasonHeld, "JobHeldAdmin": ReasonHeld, "launch failed requeued held": ReasonHeld,
+		"JobHeldUser": ReasonHeld, "JobHeldAdmin": ReasonHeld, "launch failed requeued held": ReasonLaunchFailure, "launch_failed_requeued_held": ReasonLaunchFailure,
 	}
 	for words, reason := range want {
 		j := slurmbridge.Job{Message: words}
@@ -103,7 +103,11 @@ func TestReasonsOfWaiting(t *testing.T) {
 			t.Errorf("a job that waits for %q: %+v, want %s", words, j, reason)
 		}
 	}
-	j := slurmbridge.Job{Message: "Priority"}
+	j := slurmbridge.Job{Message: "BadConstraints"}
+	if settle(&j, true, "PENDING"); j.Held || j.Reason != ReasonUnschedulable {
+		t.Errorf("a job whose priority slurmctld took, for no node could run it: %+v, want it not held", j)
+	}
+	j = slurmbridge.Job{Message: "Priority"}
 	if settle(&j, true, "PENDING"); !j.Held {
 		t.Error("a waiting job of priority 0 is held")
 	}

@@ -149,18 +149,25 @@ func nodes(text string) string {
 	return text
 }
 
-// setTimes reads seconds since 1970. What Slurm expects of a job that has not come to it yet is left out.
+// setTimes reads seconds since 1970. For a job that waits the start is the one that Slurm expects, as squeue --start shows it;
+// of the end of a job that has not ended nothing is told.
 func setTimes(j *slurmbridge.Job, submitted, started, ended string) error {
 	var err error
 	if j.Submitted, err = instant(submitted); err != nil {
 		return fmt.Errorf("submit time: %w", err)
 	}
-	if j.Phase == slurmbridge.Pending || j.Phase == slurmbridge.Unknown {
+	if j.Phase == slurmbridge.Unknown {
 		return nil
 	}
-	if j.Started, err = instant(started); err != nil {
+	start, err := instant(started)
+	if err != nil {
 		return fmt.Errorf("start time: %w", err)
 	}
+	if j.Phase == slurmbridge.Pending {
+		j.Expected = start
+		return nil
+	}
+	j.Started = start
 	if !j.Over() {
 		return nil
 	}
@@ -208,10 +215,19 @@ func setExit(j *slurmbridge.Job, text string) error {
 // sacctFields are the columns of sacct.
 const sacctFields = "JobID,JobName,State,Submit,Start,End,ExitCode,NodeList"
 
-// SacctArgs are the options of sacct that make it print what ParseSacct reads.
-func SacctArgs() []string {
-	return []string{"--allocations", "--parsable2", "--noheader", "--format=" + sacctFields}
+// SacctArgs are the options of sacct that make it print what ParseSacct reads, of every job that has ended since an instant
+// or has not ended yet. Without --state sacct leaves out what never became eligible to run, such as a job that was held to
+// its end; with it, it looks at the one instant of --starttime unless --endtime is named. That is in the future, for the
+// clocks of two hosts differ.
+func SacctArgs(since time.Time) []string {
+	return []string{
+		"--allocations", "--parsable2", "--noheader", "--format=" + sacctFields, "--state=" + sacctStates,
+		"--starttime=" + since.UTC().Format("2006-01-02T15:04:05"), "--endtime=now+1days",
+	}
 }
+
+// sacctStates are all states that accounting has, by names that every version knows.
+const sacctStates = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,S,TO"
 
 // ParseSacct reads the jobs that sacct printed with SacctArgs, as ParseSqueue does.
 func ParseSacct(out []byte) ([]slurmbridge.Job, error) {

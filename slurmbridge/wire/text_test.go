@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -41,7 +43,7 @@ func TestParseSqueue(t *testing.T) {
 		line("21", name2, "FAILED", "1", "0", "1700000001", "1700000002", "1700000003", "1792", "mel2004", "NonZeroExitCode") +
 		line("22", name2, "FAILED", "1", "0", "1700000001", "1700000002", "1700000003", "7:9", "mel2004", "NonZeroExitCode")
 	want := []slurmbridge.Job{
-		{ID: "17", Key: name1, State: "PENDING", Phase: "Pending", Reason: "Held", Message: "JobHeldUser", Held: true, Submitted: at(1700000000)},
+		{ID: "17", Key: name1, State: "PENDING", Phase: "Pending", Reason: "Held", Message: "JobHeldUser", Held: true, Submitted: at(1700000000), Expected: at(1700009999)},
 		{ID: "18", Key: name2, State: "RUNNING", Phase: "Running", Reason: "Running", Restarts: 1, Submitted: at(1700000001), Started: at(1700000005), Nodes: "mel[2001-2002],mel2003"},
 		{ID: "21", Key: name2, State: "FAILED", Phase: "Failed", Reason: "NonZeroExit", Message: "NonZeroExitCode", Submitted: at(1700000001), Started: at(1700000002), Ended: at(1700000003), Nodes: "mel2004", ExitCode: 7},
 		{ID: "22", Key: name2, State: "FAILED", Phase: "Failed", Reason: "NonZeroExit", Message: "NonZeroExitCode", Submitted: at(1700000001), Started: at(1700000002), Ended: at(1700000003), Nodes: "mel2004", ExitCode: 7, Signal: 9},
@@ -138,7 +140,7 @@ func checkGolden(t *testing.T, golden string, jobs []slurmbridge.Job) {
 		b.WriteString(strings.Join([]string{j.ID, string(j.Key), j.State, string(j.Phase), j.Reason, j.Message, j.Nodes}, " | "))
 		b.WriteString(" |" + map[bool]string{true: " held"}[j.Held] + map[bool]string{true: " over"}[j.Over()])
 		fmt.Fprintf(&b, " exit %d signal %d restarts %d", j.ExitCode, j.Signal, j.Restarts)
-		b.WriteString(map[bool]string{true: " submitted"}[!j.Submitted.IsZero()] + map[bool]string{true: " started"}[!j.Started.IsZero()] + map[bool]string{true: " ended"}[!j.Ended.IsZero()] + "\n")
+		b.WriteString(map[bool]string{true: " submitted"}[!j.Submitted.IsZero()] + map[bool]string{true: " started"}[!j.Started.IsZero()] + map[bool]string{true: " ended"}[!j.Ended.IsZero()] + map[bool]string{true: " expected"}[!j.Expected.IsZero()] + "\n")
 	}
 	if *update {
 		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
@@ -178,27 +180,45 @@ func checkJobs(t *testing.T, parse func([]byte) ([]slurmbridge.Job, error), out 
 		if !j.Key.Valid() || j.ID == "" || j.Phase == "" || j.Reason == "" {
 			t.Fatalf("a job without a name or a meaning: %+v", j)
 		}
-		if j.Phase == slurmbridge.Pending && !j.Started.IsZero() || !j.Over() && !j.Ended.IsZero() {
+		if j.Phase == slurmbridge.Pending && !j.Started.IsZero() || j.Phase != slurmbridge.Pending && !j.Expected.IsZero() || !j.Over() && !j.Ended.IsZero() {
 			t.Fatalf("times that have not come: %+v", j)
 		}
 	}
 }
 
+// A refusal is Slurm's own words, with the limit that it names, and what follows: real output of 22.05 and 24.11 where the
+// sentence is one that assay's test site can be brought to say.
 func TestReadRefusal(t *testing.T) {
+	const policy = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+	const failed = "sbatch: error: Batch job submission failed: "
 	for text, want := range map[string]Refusal{
-		"sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified\n": {"Invalid account or account/partition combination specified", true},
-		"sbatch: lua: welcome\nsbatch: error: Batch job submission failed: Invalid qos specification\n":            {"Invalid qos specification", true},
-		"sbatch: error: invalid partition specified: gpuu\nsbatch: error: Batch job submission failed: Invalid partition name specified\n": {
-			"Invalid partition name specified", true},
-		"allocation failure: Requested node configuration is not available\n":                                {"Requested node configuration is not available", true},
-		"sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n":              {"Socket timed out on send/recv operation", false},
-		"sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n": {"Unable to contact slurm controller (connect failure)", false},
-		"sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying.\n":                    {"Slurm temporarily unable to accept job, sleeping and retrying.", false},
-		"sbatch: error: Batch job submission failed: Something that nobody has seen\n":                       {"Something that nobody has seen", false},
-		"Segmentation fault\n": {"Segmentation fault", false},
-		"":                     {"", false},
-		"sbatch: error: Memory specification can not be satisfied\nsbatch: error: Batch job submission failed: Requested node configuration is not available\n": {
-			"Requested node configuration is not available", true},
+		failed + "Invalid account or account/partition combination specified\n":            {"Invalid account or account/partition combination specified", Final},
+		"sbatch: lua: welcome\n" + failed + "Invalid qos specification\n":                  {"Invalid qos specification", Final},
+		"sbatch: error: Invalid generic resource (gres) specification\n":                   {"Invalid generic resource (gres) specification", Final},
+		"allocation failure: Node count specification invalid\n":                           {"Node count specification invalid", Final},
+		"allocation failure: No partition specified or system default partition\n":         {"No partition specified or system default partition", Final},
+		"allocation failure: Requested node configuration is not available\n":              {"Requested node configuration is not available", Nodes},
+		"allocation failure: Required partition not available (inactive or drain)\n":       {"Required partition not available (inactive or drain)", NotNow},
+		failed + "Required partition not available (inactive or drain)\n":                  {"Required partition not available (inactive or drain)", NotNow},
+		failed + "Requested partition configuration not available now\n":                   {"Requested partition configuration not available now", NotNow},
+		"sbatch: error: QOSMaxSubmitJobPerUserLimit\n" + failed + policy + "\n":            {"QOSMaxSubmitJobPerUserLimit: " + policy, NotNow},
+		"sbatch: error: QOSMaxSubmitJobPerUserLimit\nallocation failure: " + policy + "\n": {"QOSMaxSubmitJobPerUserLimit: " + policy, NotNow},
+		"sbatch: error: QOSGrpSubmitJobsLimit\n" + failed + policy + "\n":                  {"QOSGrpSubmitJobsLimit: " + policy, NotNow},
+		"sbatch: error: AssocMaxSubmitJobLimit\n" + failed + policy + "\n":                 {"AssocMaxSubmitJobLimit: " + policy, NotNow},
+		"sbatch: error: AssocGrpSubmitJobsLimit\n" + failed + policy + "\n":                {"AssocGrpSubmitJobsLimit: " + policy, NotNow},
+		"sbatch: error: QOSMaxWallDurationPerJobLimit\n" + failed + policy + "\n":          {"QOSMaxWallDurationPerJobLimit: " + policy, Final},
+		"sbatch: error: our plugin says hello\n" + failed + policy + "\n":                  {"our plugin says hello: " + policy, NotNow},
+		failed + policy + "\n": {policy, NotNow},
+		"sbatch: error: invalid partition specified: gpuu\n" + failed + "Invalid partition name specified\n": {
+			"invalid partition specified: gpuu: Invalid partition name specified", Final},
+		"sbatch: error: Memory specification can not be satisfied\n" + failed + "Requested node configuration is not available\n": {
+			"Memory specification can not be satisfied: Requested node configuration is not available", Nodes},
+		failed + "Socket timed out on send/recv operation\n":                              {"Socket timed out on send/recv operation", Open},
+		failed + "Unable to contact slurm controller (connect failure)\n":                 {"Unable to contact slurm controller (connect failure)", Open},
+		"sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying.\n": {"Slurm temporarily unable to accept job, sleeping and retrying.", Open},
+		failed + "Something that nobody has seen\n":                                       {"Something that nobody has seen", Open},
+		"Segmentation fault\n": {"Segmentation fault", Open},
+		"":                     {"", Open},
 	} {
 		if got := ReadRefusal([]byte(text)); got != want {
 			t.Errorf("%q: %+v, want %+v", text, got, want)
@@ -206,11 +226,49 @@ func TestReadRefusal(t *testing.T) {
 	}
 }
 
+// What a submit makes of an answer.
+func TestRefusalIsAnError(t *testing.T) {
+	for answer, want := range map[Answer]error{Final: slurmbridge.ErrRefused, Nodes: slurmbridge.ErrRefused, NotNow: slurmbridge.ErrNotNow, Open: nil} {
+		err := Refusal{"no", answer}.Err("sbatch")
+		for _, kind := range []error{slurmbridge.ErrRefused, slurmbridge.ErrNotNow} {
+			if errors.Is(err, kind) != errors.Is(want, kind) {
+				t.Errorf("answer %d: %v, want %v", answer, err, want)
+			}
+		}
+		if !strings.HasSuffix(err.Error(), ": no") {
+			t.Errorf("answer %d: %v has not Slurm's words", answer, err)
+		}
+	}
+}
+
 func FuzzReadRefusal(f *testing.F) {
 	f.Add([]byte("sbatch: error: Batch job submission failed: Invalid qos specification\n"))
+	f.Add([]byte("sbatch: error: AssocMaxSubmitJobLimit\nallocation failure: Job violates accounting/QOS policy\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if r := ReadRefusal(text); strings.ContainsRune(r.Words, '\n') || r.Final && r.Words == "" {
+		if r := ReadRefusal(text); strings.ContainsRune(r.Words, '\n') || r.Answer != Open && r.Words == "" {
 			t.Fatalf("%+v", r)
+		}
+	})
+}
+
+// Nodes that a job would not get now are told from those that it would.
+func TestNodesUp(t *testing.T) {
+	for states, want := range map[string]bool{
+		"idle\n": true, "idle\nmixed\nallocated\nplanned\n": true, "idle~\nmixed-\nallocated#\n": true, "completing\n": true,
+		"drained\n": false, "idle\ndrained*\n": false, "idle*\n": false, "mixed\ndraining\n": false, "down\n": false, "maint\n": false, "idle$\n": false,
+		"idle@\n": false, "idle%\n": false, "better\n": false, "": false, "\n": false,
+	} {
+		if got := NodesUp([]byte(states)); got != want {
+			t.Errorf("%q: %t, want %t", states, got, want)
+		}
+	}
+}
+
+func FuzzNodesUp(f *testing.F) {
+	f.Add([]byte("idle\nmixed-\ndrained*\n"))
+	f.Fuzz(func(t *testing.T, states []byte) {
+		if NodesUp(states) && (len(bytes.TrimSpace(states)) == 0 || bytes.Contains(states, []byte("drain")) || bytes.ContainsRune(states, '*')) {
+			t.Fatalf("%q are up", states)
 		}
 	})
 }
@@ -233,11 +291,5 @@ func TestFacts(t *testing.T) {
 		if IsJobID([]byte(text)) != want {
 			t.Errorf("IsJobID(%q) is not %t", text, want)
 		}
-	}
-	if s, err := ParseStart([]byte("1700000000\n")); err != nil || !s.Equal(at(1700000000)) {
-		t.Errorf("start %v, %v", s, err)
-	}
-	if s, err := ParseStart([]byte("N/A\n")); err != nil || !s.IsZero() {
-		t.Errorf("start %v, %v", s, err)
 	}
 }

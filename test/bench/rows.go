@@ -112,6 +112,22 @@ func (r *rows) table() string {
 	return out.String()
 }
 
+// missed are the rows whose goal was not met, in words.
+func (r *rows) missed() []string {
+	var out []string
+	for _, row := range r.list {
+		if row.Met {
+			continue
+		}
+		ratio := ""
+		if row.Ratio != nil {
+			ratio = ", the ratio " + short(*row.Ratio)
+		}
+		out = append(out, fmt.Sprintf("%s: %s %s%s, the goal is %s", row.Name, short(row.Value), row.Unit, ratio, row.Goal))
+	}
+	return out
+}
+
 // write puts the rows into a file.
 func (r *rows) write(path string) error {
 	b, err := json.MarshalIndent(r.list, "", "  ")

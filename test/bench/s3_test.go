@@ -67,7 +67,7 @@ func (j s3Job) store(t *testing.T) *s3.Workload {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Store(t.Context(), 0, 1); err != nil {
+	if _, err := w.Store(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -111,20 +111,20 @@ func (j s3Job) run(t *testing.T) s3Report {
 	}
 	t.Logf("%s: %d operations, %v", j, report.Operations, report.CPU)
 	if j.Put {
-		j.remove(t, written, report.Operations)
+		j.remove(t, written, report)
 	}
 	return report
 }
 
 // remove deletes what a job wrote, and counts it.
-func (j s3Job) remove(t *testing.T, w *s3.Workload, want int64) {
+func (j s3Job) remove(t *testing.T, w *s3.Workload, report s3Report) {
 	t.Helper()
-	calls, err := w.Remove(t.Context())
+	calls, err := w.Remove(t.Context(), report.Manifest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found := calls["DeleteObject"] - 1; found != want { // one is the mark
-		t.Fatalf("%s: the store holds %d objects, want %d", j, found, want)
+	if found := calls["DeleteObject"] - 1; found != report.Operations { // one is the mark
+		t.Fatalf("%s: the store holds %d objects, want %d", j, found, report.Operations)
 	}
 }
 

@@ -48,6 +48,8 @@ type s3Job struct {
 type s3Report struct {
 	CPU               time.Duration
 	Operations, Bytes int64
+	// Manifest is what it has written.
+	Manifest s3.Manifest
 }
 
 const bucket = "bench"
@@ -111,7 +113,7 @@ func (j s3Job) workload(clock load.Clock) (*s3.Workload, error) {
 		plan.Mix = rundir.S3Mix{Put: 1}
 	}
 	return s3.New(s3.Options{
-		Plan: plan, URL: j.Server.URL, Seed: 1, InFlight: 1, Clock: clock,
+		Plan: plan, URL: j.Server.URL, Seed: 1, InFlight: 1, Closed: true, Ranks: 1, Clock: clock,
 		Credentials: s3.Credentials{AccessKey: j.Server.Access, SecretKey: j.Server.Secret},
 		Timeouts:    http1.Timeouts{First: 30 * time.Second, Idle: 30 * time.Second, Total: time.Minute},
 	})
@@ -146,7 +148,7 @@ func (j s3Job) ours() (s3Report, error) {
 	if out.All.Offered != n || out.All.Attempts != n || out.Total(calls).All != n || len(out.AllErrors) > 0 {
 		return s3Report{}, fmt.Errorf("of %d requests %d succeeded, in %d calls: %+v", out.All.Offered, n, out.Total(calls).All, out.AllErrors)
 	}
-	return s3Report{CPU: meter.used, Operations: n, Bytes: out.Total(moved).All}, nil
+	return s3Report{CPU: meter.used, Operations: n, Bytes: out.Total(moved).All, Manifest: w.Manifest(false)}, nil
 }
 
 // minioGo is minio-go as warp sets it up, but for retries, which would hide failures, and with nothing around it: no counts
@@ -181,6 +183,9 @@ func (j s3Job) minioGo() (s3Report, error) {
 		report.Bytes += n
 	}
 	report.CPU += processorTime()
+	if j.Put {
+		report.Manifest = s3.Manifest{Begun: map[string][]uint64{"p/m": {uint64(report.Operations)}}}
+	}
 	return report, nil
 }
 

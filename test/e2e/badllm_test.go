@@ -120,6 +120,16 @@ func TestSpoiledInference(t *testing.T) {
 		}, func(t *testing.T) string {
 			return llmdOf(t, "--failure-injection-rate", "1", "--failure-types", "rate_limit")
 		}},
+		"429 to every request": {spoiled{
+			reason: "a limit that lets nobody in",
+			recipe: func(url string) string { return asks(url, "duration: 5s", "duration: 1s") },
+			fails:  "not one of 200 requests of load succeeded: http_4xx (429) Rate limit reached",
+			want: func(p *user.Proxy) []results.ErrorCount {
+				return []results.ErrorCount{{Kind: "http_4xx", Code: 429, Count: count(p, status(429)), Sample: "Rate limit reached"}}
+			},
+		}, func(t *testing.T) string {
+			return llmdOf(t, "--failure-injection-rate", "100", "--failure-types", "rate_limit")
+		}},
 		"stream cut in half": {spoiled{
 			reason: "a connection that breaks within an answer",
 			faults: []user.Fault{{For: func(r *http.Request) bool { return r.Method == http.MethodPost }, Every: 100, Spoil: user.CutAfter(800)}},
@@ -167,7 +177,7 @@ func TestSpoiledInference(t *testing.T) {
 	}
 }
 
-// faulty is a load of a service under test that fails one request in a hundred in each of three ways.
+// faulty is a load of a service under test that fails one request in a hundred in each of six ways.
 const faulty = `apiVersion: assay.bench/v1alpha1
 kind: Benchmark
 metadata: {name: faulty}
@@ -175,7 +185,8 @@ spec:
   site: local
   services:
   - name: sim
-    llmsim: {seed: 7, ttft: {mean: 2ms}, itl: {mean: 1ms}, faults: [{type: RateLimit, ratio: "0.01"}, {type: Truncate, ratio: "0.01"}, {type: StreamError, ratio: "0.01"}]}
+    llmsim: {seed: 7, ttft: {mean: 2ms}, itl: {mean: 1ms}, faults: [{type: RateLimit, ratio: "0.01"}, {type: ServerError, ratio: "0.01"}, {type: Reset, ratio: "0.01"},
+      {type: Truncate, ratio: "0.01"}, {type: StreamError, ratio: "0.01"}, {type: Empty, ratio: "0.01"}]}
   clients:
   - name: load
     target: {service: sim}
@@ -185,7 +196,7 @@ spec:
 `
 
 // The metrics of a server that fails now and then, and the client, agree on how often; each token until then is counted by
-// both. A request that was refused is in no metric of vLLM's.
+// both. A request that was refused is in no metric of vLLM's, and a prompt without a token of an answer in none of its prompts.
 func TestSpoiledService(t *testing.T) {
 	t.Parallel()
 	u := user.New(t)
@@ -202,17 +213,47 @@ func TestSpoiledService(t *testing.T) {
 			ended[s.Labels["finished_reason"]] += int64(s.Increase)
 		}
 	}
-	if len(failed) != 3 || failed["http_4xx"] == 0 || failed["truncated"] == 0 || failed["stream_error"] == 0 {
-		t.Errorf("the failures are %s", kinds(r))
+	for _, kind := range []string{"http_4xx", "http_5xx", "reset", "truncated", "stream_error", "empty"} {
+		if failed[kind] == 0 || len(failed) != 6 {
+			t.Errorf("the failures are %s, want %s among six", kinds(r), kind)
+		}
 	}
-	if ended["error"] != failed["truncated"]+failed["stream_error"] || ended["length"] != c.Measured.Succeeded ||
-		c.Measured.Offered != ended["length"]+ended["error"]+failed["http_4xx"] {
+	if ended["error"] != failed["truncated"]+failed["stream_error"] || ended["length"] != c.Measured.Succeeded || ended["stop"] != failed["empty"] ||
+		c.Measured.Offered != ended["length"]+ended["error"]+ended["stop"]+failed["http_4xx"]+failed["http_5xx"]+failed["reset"] {
 		t.Errorf("the server's requests ended so: %v; the result says %+v, %s", ended, c.Measured, kinds(r))
+	}
+	tokensAgree(t, r)
+	t.Logf("exit code %d, %s: of %d requests %s; the server: %v", a.Code, r.Outcome, c.Measured.Offered, kinds(r), ended)
+}
+
+// A server that answers 200 to a prompt that is too long, and then refuses it inside, counts no such prompt; nor does the
+// client.
+func TestPromptsBeyondTheContextOfAService(t *testing.T) {
+	t.Parallel()
+	argv := append([]string{user.Server(t, user.LLMDSim)}, llmdFlags("$(PORT)")...)
+	service := fmt.Sprintf(`{name: sim, command: {argv: ["%s"], ports: [{name: http}], probes: [{http: {path: /health}}, {token: {name: m}}], protocol: OpenAI, model: m},
+      metrics: {targets: [{name: server, portName: http, settle: 250ms}], crossChecks: [{target: server, metric: "vllm:generation_tokens_total", total: output_tokens},
+      {target: server, metric: "vllm:prompt_tokens_total", total: input_tokens}]}}`, strings.Join(argv, `", "`))
+	u := user.New(t)
+	a := run(u, asks("", `target: {url: ""}`, "target: {service: sim}", "  clients:", "  services:\n  - "+service+"\n  clients:", "model: m, ", "",
+		"inputTokens: {fixed: 8}", "inputTokens: {uniform: {min: 22, max: 121}}", "duration: 5s", "duration: 2s")) // 8 of 128 are for the answer
+	r := u.Result(u.Path("out"))
+	endedWell(t, a, r)
+	if errors := r.Clients[0].Errors; len(errors) != 1 || errors[0].Kind != "stream_error" {
+		t.Errorf("the failures are %s, want prompts that were too long", kinds(r))
+	}
+	tokensAgree(t, r)
+}
+
+// tokensAgree says that prompts and answers were compared, and are the same on both sides.
+func tokensAgree(t *testing.T, r results.Result) {
+	t.Helper()
+	if len(r.CrossChecks) != 2 {
+		t.Errorf("%d counters were compared, want those of prompts and answers", len(r.CrossChecks))
 	}
 	for _, check := range r.CrossChecks {
 		if !check.Agrees || check.Clients == 0 {
 			t.Errorf("server and client count otherwise: %+v", check)
 		}
 	}
-	t.Logf("exit code %d, %s: of %d requests %s; the server: %v", a.Code, r.Outcome, c.Measured.Offered, kinds(r), ended)
 }

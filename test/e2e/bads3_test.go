@@ -4,12 +4,15 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"assay.bench/internal/results"
@@ -121,6 +124,7 @@ func badStores(t *testing.T, minio, alice, bob user.Account) map[string]badInput
 	const noS3 = "the endpoint does not speak S3: name the API's address, not a console's or a proxy's"
 	stranger := user.NewAccount(t, minio.URL, "stranger", minio.Secret)
 	storm := user.NewProxy(t, minio.URL, user.Fault{For: to("PUT", "/d/w/"), Every: 1, Spoil: slowDown()})
+	unread := user.NewProxy(t, minio.URL, user.Fault{For: to("PUT", "/d/w/"), Every: 1, Spoil: slowDownUnread()})
 	return map[string]badInput{
 		"wrong secret key": refused("a typo in the Secret", of(user.NewAccount(t, minio.URL, minio.Access, "typo"), "assay"),
 			"bucket assay: ListObjectsV2: HTTP 403 SignatureDoesNotMatch: ", ": correct the keys username and password of the Secret in target.credentials"),
@@ -142,11 +146,19 @@ func badStores(t *testing.T, minio, alice, bob user.Account) map[string]badInput
 		"503 in the set-up": refused("without the data set there is nothing to read", of(at(storm.URL), "assay"),
 			"store the data set: PutObject of /assay/assay/", "http_5xx: HTTP 503 SlowDown: Please reduce your request rate: see the log of the server, and whether its disks are full"),
 		"something below our prefix": takenPrefix(t, minio),
-		"full disk in the set-up": {
-			reason: "the data set does not fit", wantCode: 5, wantOutput: whole,
-			try:       func(t *testing.T, u *user.User) user.Answer { return onFullDisk(t, u, 64) },
-			wantWords: []string{"✗ store Failed: client load: SetUpFailed: s3: store the data set: PutObject of /assay/assay/", "see the log of the server, and whether its disks are full"},
-		},
+		"503 in the set-up, large": refused("it answers before it has read the object", of(at(unread.URL), "assay", "fixed: 16Ki", "fixed: 8Mi"),
+			"store the data set: PutObject of /assay/assay/", "http_5xx: HTTP 503 SlowDown: Please reduce your request rate: see the log of the server, and whether its disks are full"),
+		"full disk in the set-up":        overfull(64, "1Mi", "48m"),
+		"full disk in the set-up, large": overfull(24, "8Mi", "160m"),
+	}
+}
+
+// overfull is a data set for which the disk of the server has no room.
+func overfull(objects int, size, disk string) badInput {
+	return badInput{
+		reason: "the data set does not fit", wantCode: 5, wantOutput: whole,
+		try:       func(t *testing.T, u *user.User) user.Answer { return onFullDisk(t, u, objects, size, disk) },
+		wantWords: []string{"✗ store Failed: client load: SetUpFailed: s3: store the data set: PutObject of /assay/assay/", "see the log of the server, and whether its disks are full"},
 	}
 }
 
@@ -180,16 +192,16 @@ func takenPrefix(t *testing.T, minio user.Account) badInput {
 	}
 }
 
-// onFullDisk runs a MinIO whose only drive has room for some 40 objects of 1 MiB, and loads it with so many to begin with.
-func onFullDisk(t *testing.T, u *user.User, objects int) user.Answer {
+// onFullDisk runs a MinIO whose only drive is as large as said, and loads it with so many objects to begin with.
+func onFullDisk(t *testing.T, u *user.User, objects int, size, disk string) user.Answer {
 	t.Helper()
 	small := u.Path("small")
 	if err := os.Mkdir(small, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	u.Finds(user.Server(t, user.MinIO))
-	u.Write("recipe.yaml", fmt.Sprintf(filled, small, objects))
-	return onSmallDisk(u, "48m", small, "run", "recipe.yaml", "--output", "out")
+	u.Write("recipe.yaml", fmt.Sprintf(filled, small, objects, size))
+	return onSmallDisk(u, disk, small, "run", "recipe.yaml", "--output", "out")
 }
 
 // filled is a load of a MinIO under test whose drive is in a folder.
@@ -203,7 +215,7 @@ spec:
   clients:
   - name: load
     target: {service: minio}
-    s3: {mix: {put: 1, get: 1}, objects: %d, size: {fixed: 1Mi}}
+    s3: {mix: {put: 1, get: 1}, objects: %d, size: {fixed: %s}}
     closedLoop: {concurrency: 2, thinkTime: 10ms}
     duration: 4s
   slos: [{client: load, metric: success_ratio, atLeast: "0.99"}]
@@ -213,8 +225,20 @@ spec:
 // and the reads go on.
 func TestDiskOfTheServerFills(t *testing.T) {
 	t.Parallel()
-	u := user.New(t)
-	a := onFullDisk(t, u, 8)
+	for name, c := range map[string]struct {
+		objects    int
+		size, disk string
+	}{"objects of 1 MiB": {8, "1Mi", "48m"}, "objects of 8 MiB": {2, "8Mi", "160m"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := user.New(t)
+			diskFills(t, u, onFullDisk(t, u, c.objects, c.size, c.disk))
+		})
+	}
+}
+
+func diskFills(t *testing.T, u *user.User, a user.Answer) {
+	t.Helper()
 	r := u.Result(u.Path("out"))
 	if a.Code != 3 && a.Code != 4 || results.ExitCode(r.Outcome) != a.Code {
 		t.Errorf("exit code %d, outcome %s, want 3 or 4\n%s%s", a.Code, r.Outcome, a.Stdout, a.Stderr)
@@ -266,23 +290,36 @@ func TestSpoiledObjectStores(t *testing.T) {
 
 // storeLoads says that a request writes or reads what the measurement does, and neither the set-up nor the clean-up.
 func storeLoads(e user.Exchange) bool {
-	return e.Method == http.MethodPut && strings.Contains(e.Path, "/p/m/") || e.Method == http.MethodGet && strings.Contains(e.Path, "/d/m/")
+	return e.Method == http.MethodPut && strings.Contains(e.Path, "/p/m/") || e.Method != http.MethodPut && e.Method != http.MethodDelete && strings.Contains(e.Path, "/d/m/")
 }
+
+// keptLoads is storeLoads where nothing is removed at the end: whatever is deleted, the load deletes.
+func keptLoads(e user.Exchange) bool { return storeLoads(e) || e.Method == http.MethodDelete }
 
 // to matches the requests of a method whose path holds a word.
 func to(method, word string) func(*http.Request) bool {
 	return func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.Path, word) }
 }
 
+const busy = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+
 func slowDown() user.Spoiler {
-	return user.Reply(http.StatusServiceUnavailable, "application/xml",
-		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")
+	return user.Reply(http.StatusServiceUnavailable, "application/xml", busy)
+}
+
+// slowDownUnread answers before it has read the request, as servers do that are busy.
+func slowDownUnread() user.Spoiler {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, busy)
+	}
 }
 
 func spoiledStores(minio user.Account) map[string]spoiled {
 	const half = 8 << 10 // of an object
 	one := func(reason string, operation, kind string, code int, words string, spoil user.Spoiler, texts ...string) spoiled {
-		word := map[string]string{"put": "/p/m/", "get": "/d/m/"}[operation]
+		word := map[string]string{"put": "/p/m/", "get": "/d/m/", "head": "/d/m/", "delete": "/m/"}[operation]
 		return spoiled{
 			reason: reason, loads: storeLoads,
 			recipe: func(url string) string { a := minio; a.URL = url; return of(a, "assay", texts...) },
@@ -303,15 +340,42 @@ func spoiledStores(minio user.Account) map[string]spoiled {
 		"a flipped bit, SHA256": one("on its way to the server, which sees it", "put", "http_4xx", 400, "XAmzContentSHA256Mismatch: ", user.FlipSentAt(half), "s3: {", "s3: {payload: SHA256, "),
 	}
 	all["overwritten"] = overwritten(minio)
+	busyOutside := one("a server that is busy now and then, before and after the load", "put", "", 0, "", slowDown())
+	// With one in five, a delete of these hundreds would now and then be refused five times in a row.
+	busyOutside.faults[0] = user.Fault{Every: 20, Spoil: slowDown(), For: func(r *http.Request) bool {
+		return r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/d/") || r.Method == http.MethodDelete || r.URL.Query().Has("list-type")
+	}}
+	busyOutside.want = func(p *user.Proxy) []results.ErrorCount {
+		if n := len(p.Seen(func(e user.Exchange) bool { return e.Spoiled && e.Method == http.MethodDelete })); n < 10 {
+			return []results.ErrorCount{{Operation: "delete"}} // which says that nothing was spoiled
+		}
+		return nil
+	}
+	all["busy outside of the load"] = busyOutside
+	const mixed = "s3: {mix: {put: 1, get: 1, head: 1, delete: 1}, "
+	storm := func(operation, words string, spoil user.Spoiler, texts ...string) spoiled {
+		s := one("a storm: the server refuses every one, which no other kind makes up for", operation, "http_5xx", 503, words, spoil,
+			append(texts, "duration: 5s", "duration: 2s")...)
+		s.faults[0].Every = 1
+		s.fails = fmt.Sprintf("requests of load succeeded: %s http_5xx (503)", operation)
+		return s
+	}
+	all["503 to every write"] = storm("put", "SlowDown: ", slowDown())
+	all["503 to every large write"] = storm("put", "SlowDown: ", slowDownUnread(), "fixed: 16Ki", "fixed: 8Mi", `rate: "200"`, `rate: "10"`, "objects: 8", "objects: 1")
+	all["503 to every read"] = storm("get", "SlowDown: ", slowDown())
+	all["503 to every look-up"] = storm("head", "", slowDown(), "s3: {", "s3: {mix: {put: 1, get: 1, head: 1}, ")
+	removes := storm("delete", "SlowDown: ", slowDown(), "s3: {", mixed, "site: local", "site: local\n  cleanup: {objects: Keep}", "bucket: assay", "bucket: kept")
+	removes.loads = keptLoads
+	all["503 to every delete"] = removes
 	return all
 }
 
 // overwritten is an object of the data set that somebody else writes to before it is read for the fourth time.
 func overwritten(minio user.Account) spoiled {
 	const key, before = "/d/m/1", 3
-	reads := 0
+	var reads atomic.Int64
 	by := func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
-		if reads++; reads == before+1 {
+		if reads.Add(1) == before+1 {
 			minio.Put(r.URL.Path, "", []byte(strings.Repeat("theirs ", 16<<10/7+1)[:16<<10]))
 		}
 		forward.ServeHTTP(w, r)
@@ -341,11 +405,14 @@ func TestForeignObjectsStay(t *testing.T) {
 	for path, content := range foreign {
 		minio.Put(path, "", []byte(content))
 	}
-	reads := 0
+	var reads atomic.Int64
+	var mu sync.Mutex // of foreign while the load runs
 	proxy := user.NewProxy(t, minio.URL, user.Fault{For: to(http.MethodGet, "/d/m/"), Every: 1, Spoil: func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		own, _, _ := strings.Cut(r.URL.Path, "/d/m/")
-		if reads++; reads == 100 { // somebody comes while the load runs
-			for _, name := range []string{"/theirs", "/d/m/1.copy"} {
+		if reads.Add(1) == 100 { // somebody comes while the load runs
+			mu.Lock()
+			defer mu.Unlock()
+			for _, name := range []string{"/theirs", "/d/m/1.copy", "/d/m/999999999"} {
 				foreign[own+name] = "later" + name
 				minio.Put(own+name, "", []byte(foreign[own+name]))
 			}
@@ -357,9 +424,11 @@ func TestForeignObjectsStay(t *testing.T) {
 	a := run(u, of(through, "shared", "s3: {", "s3: {prefix: team, "))
 	r := u.Result(u.Path("out"))
 	endedWell(t, a, r)
-	contains(t, "the summary", a.Stdout, "! load repeat 1: not everything below its prefix is removed: s3: 2 of the objects below team/assay/",
+	contains(t, "the summary", a.Stdout, "! load repeat 1: not everything below its prefix is removed: s3: 3 of the objects below team/assay/",
 		"of bucket shared are not ours and stay, such as team/assay/", "/r1/d/m/1.copy: remove them yourself")
-	if keys := minio.Keys("shared", ""); len(keys) != len(foreign) || len(foreign) != 6 {
+	mu.Lock()
+	defer mu.Unlock()
+	if keys := minio.Keys("shared", ""); len(keys) != len(foreign) || len(foreign) != 7 {
 		t.Errorf("the bucket holds %v, want %v", keys, slices.Sorted(maps.Keys(foreign)))
 	}
 	for path, want := range foreign {

@@ -37,7 +37,7 @@ func TestQuickstartAgreesWithTheSimulator(t *testing.T) {
 // p99 is the host's and not the client's.
 func agree(t *testing.T, whose string, core int, attempt func(*testing.T, *user.User) (table string, agrees bool)) {
 	t.Helper()
-	attempts(t, 12, []int{core}, func(t *testing.T, u *user.User) bool {
+	attempts(t, 12, []int{core}, comparing(t), func(t *testing.T, u *user.User) bool {
 		table, agrees := attempt(t, u)
 		t.Logf("the client's times agree with %s: %t\n%s", whose, agrees, table)
 		return agrees

@@ -4,6 +4,9 @@ package e2e
 
 import (
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -35,7 +38,7 @@ func TestKubectlDrivesABenchmarkOnACluster(t *testing.T) {
 	manager := cluster(t, u)
 
 	// Without leave for it, nobody who may write a Site runs commands on the manager's host.
-	first := u.Start("assay", "manager", "--kubeconfig", manager)
+	first := u.Start("assay", "manager", "--kubeconfig", manager, "--metrics-bind-address", "0")
 	u.Must("assay", "kubectl", "apply", "-f", u.Write("site.yaml", fmt.Sprintf(site, u.Path("work"))))
 	u.Must("assay", "kubectl", "wait", "--for=condition=Stalled", "site/local", "--timeout=60s")
 	contains(t, "the Site", u.Must("assay", "kubectl", "describe", "site", "local").Stdout, "HostAccessRefused", "--allow-host-sites")
@@ -44,12 +47,19 @@ func TestKubectlDrivesABenchmarkOnACluster(t *testing.T) {
 		t.Fatalf("assay manager: exit code %d\n%s", a.Code, a.Stderr)
 	}
 
-	second := u.Start("assay", "manager", "--kubeconfig", manager, "--allow-host-sites", "--leader-elect")
+	metrics := freeAddress(t)
+	second := u.Start("assay", "manager", "--kubeconfig", manager, "--allow-host-sites", "--leader-elect", "--metrics-bind-address", metrics)
 	for name, kubectl := range kubectls(t) {
 		t.Run(name, func(t *testing.T) { transcript(t, u, kubectl) })
 	}
 	t.Run("drain", func(t *testing.T) {
 		running(t, u)
+		user.Until(t, "the metrics tell of a job that runs", func() bool {
+			return strings.Contains(scrape(t, metrics), `slurmbridge_jobs{namespace="default",site="local",state="Running"} 1`)
+		})
+		contains(t, "the metrics", scrape(t, metrics),
+			`slurmbridge_rpc_duration_seconds_count{namespace="default",site="local",verb="submit"}`,
+			`slurmbridge_queue_wait_seconds_count{namespace="default",site="local"}`)
 		drained(t, u)
 	})
 	second.Signal(syscall.SIGTERM)
@@ -60,6 +70,32 @@ func TestKubectlDrivesABenchmarkOnACluster(t *testing.T) {
 	if t.Failed() || strings.Contains(a.Stderr, "forbidden") {
 		t.Errorf("the log of assay manager:\n%s", a.Stderr)
 	}
+}
+
+// freeAddress is one that nobody listened on a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// scrape reads the metrics that a manager serves.
+func scrape(t *testing.T, address string) string {
+	t.Helper()
+	res, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // cluster starts a kube-apiserver with etcd, of the folder KUBEBUILDER_ASSETS, and applies our definitions. The user's

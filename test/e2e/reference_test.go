@@ -115,7 +115,8 @@ func (r *reference) complete(n, input, output int) (completion, error) {
 		return completion{}, err
 	}
 	c := completion{sent: sent}
-	return c, r.stream(&c)
+	err = r.stream(&c)
+	return c, err
 }
 
 // head reads the status and the headers.

@@ -61,9 +61,9 @@ func TestHealthcheckTimeoutShutsDownGracefully(t *testing.T) {
 			func(t *testing.T, _ *user.User) string {
 				argv := append(append([]string{user.Server(t, user.LLMDSim)}, llmdFlags("$(PORT)")...), "--startup-duration", "5m")
 				return strings.Replace(command(fmt.Sprintf(`["%s"]`, strings.Join(argv, `", "`)), "probes: [{http: {path: /health/ready}}]"),
-					"{name: sim, readiness: {timeout: 2s}", "{name: other, readiness: {timeout: 3s}", 1)
+					"{name: sim, readiness: {timeout: 2s}", "{name: other, readiness: {timeout: 3s}", 1) + "\n  - " + stubborn("third", 500*time.Millisecond)
 			},
-			[]string{"GET /health/ready: it answered HTTP 503, not 200", ": raise readiness.timeout if it only needs longer; its last words: ", "Server starting"},
+			[]string{"! third: the server did not end within 500ms of TERM and was killed", "GET /health/ready: it answered HTTP 503, not 200", ": raise readiness.timeout if it only needs longer; its last words: ", "Server starting"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,6 +83,11 @@ func TestHealthcheckTimeoutShutsDownGracefully(t *testing.T) {
 			}
 		})
 	}
+}
+
+// stubborn is a service that does not end when it is asked to.
+func stubborn(name string, deadline time.Duration) string {
+	return fmt.Sprintf(`{name: %s, stopTimeout: %s, command: {argv: [bash, -c, "trap '' TERM; while :; do sleep 0.1; done"], %s}}`, name, deadline, probeExec)
 }
 
 // endedGracefully checks how the components of joined ended after the service other did not get ready.
@@ -113,11 +118,10 @@ func endedGracefully(t *testing.T, u *user.User) {
 func TestExecutorStopIsolation(t *testing.T) {
 	t.Parallel()
 	u := user.New(t)
-	stubborn := map[string]time.Duration{"one": time.Second, "three": 3 * time.Second}
+	deadlines := map[string]time.Duration{"one": time.Second, "three": 3 * time.Second}
 	var services []string
-	for name, deadline := range stubborn {
-		services = append(services, fmt.Sprintf(`{name: %s, stopTimeout: %s, command: {argv: [bash, -c, "trap '' TERM; while :; do sleep 0.1; done"], %s}}`,
-			name, deadline, probeExec))
+	for name, deadline := range deadlines {
+		services = append(services, stubborn(name, deadline))
 	}
 	u.Write("recipe.yaml", fmt.Sprintf(joined, strings.Join(services, "\n  - ")))
 	c := u.Start("assay", "run", "recipe.yaml", "--output", "out")
@@ -140,19 +144,22 @@ func TestExecutorStopIsolation(t *testing.T) {
 		}
 	}
 	t.Logf("ended after the signal: %v", ends)
-	if order := []time.Duration{max(ends["sim"], ends["load"]), ends["one"], ends["three"], stubborn["one"] + stubborn["three"]}; !slices.IsSorted(order) {
+	if order := []time.Duration{max(ends["sim"], ends["load"]), ends["one"], ends["three"], deadlines["one"] + deadlines["three"]}; !slices.IsSorted(order) {
 		t.Errorf("one component has kept another: %v", ends)
 	}
 	job, err := os.ReadFile(filepath.Join(u.Rank(run, "load"), "..", "..", "job.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, deadline := range stubborn {
+	for name, deadline := range deadlines {
 		rank, words := u.Rank(run, name), fmt.Sprintf("the server did not end within %s of TERM and was killed", deadline)
 		if said := u.Event(rank, "StopFailed").Fields["error"]; said != words {
 			t.Errorf("%s says %q, want %q", name, said, words)
 		}
 		contains(t, "the log of the job", string(job), name+"/0: "+words)
+		if e := u.Exit(rank); !slices.Equal(e.Warnings, []string{words}) {
+			t.Errorf("%s leaves the warnings %q, want %q", name, e.Warnings, words)
+		}
 		if ends[name] < deadline {
 			t.Errorf("%s was killed after %s, before its deadline of %s", name, ends[name], deadline)
 		}

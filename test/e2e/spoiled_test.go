@@ -20,6 +20,8 @@ type spoiled struct {
 	loads func(user.Exchange) bool
 	// want are the failures, by what went by. A sample begins with the one that is wanted.
 	want func(*user.Proxy) []results.ErrorCount
+	// fails is what the run ends with where the server refuses every request of a kind; "" for one that measures to its end.
+	fails string
 }
 
 // check runs the recipe through a proxy before the server at a URL: what the result counts is what the proxy has seen.
@@ -28,7 +30,11 @@ func (s spoiled) check(t *testing.T, url string) {
 	u, p := user.New(t), user.NewProxy(t, url, s.faults...)
 	a := run(u, s.recipe(p.URL))
 	r := u.Result(u.Path("out"))
-	endedWell(t, a, r)
+	if s.fails == "" {
+		endedWell(t, a, r)
+	} else if a.Code != 5 || r.Outcome != results.Failed || !strings.Contains(r.Message, s.fails) {
+		t.Fatalf("%s: exit code %d, outcome %s: %s, want 5 and %q\n%s%s", s.reason, a.Code, r.Outcome, r.Message, s.fails, a.Stdout, a.Stderr)
+	}
 	offered := int64(len(p.Seen(s.loads)))
 	want := s.want(p)
 	failed := int64(0)

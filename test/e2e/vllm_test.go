@@ -129,7 +129,8 @@ func TestVLLMSaysWhyItDoesNotStart(t *testing.T) {
 	badInput{
 		reason: "a flag that vLLM does not know", wantCode: 5, wantOutput: whole,
 		wantWords: []string{
-			"✗ gated Failed: service vllm: ServiceDied: the server ended with exit code 2; its last words: vllm: error: unrecognized arguments:",
+			"✗ gated Failed: service vllm: BadArguments: the server does not know an argument that it gets (the server ended with exit code 2): look at extraArgs,",
+			"its log says: vllm: error: unrecognized arguments:",
 			"-no-such-flag", "0 of 1 repeats whole",
 		},
 	}.check(t, u, u.Do("assay", "run", recipe, "--output", "out"))

@@ -56,6 +56,8 @@ func likeTheSlides(t *testing.T, r results.Result) {
 		slides, tolerance float64
 	}{
 		{"e2e", "mean", 0.1255, 1. / 3},
+		{"e2e", "p95", 0.1957, 1. / 3},
+		{"success_ratio", "value", 0.999, 0.01},
 		{"request_throughput", "value", 30.4, 0.2},
 		{"output_token_throughput", "value", 1437, 0.2},
 	} {

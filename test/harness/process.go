@@ -42,7 +42,7 @@ func (w *World) start(kill *Kill) (*Process, error) {
 		Manager: ctrl.Options{
 			Logger:                  w.log.WithValues("process", w.processes),
 			Metrics:                 server.Options{BindAddress: "0"},
-			Cache:                   cache.Options{DefaultNamespaces: map[string]cache.Config{w.Namespace: {}}},
+			Cache:                   cache.Options{DefaultNamespaces: w.namespaces},
 			Controller:              config.Controller{SkipNameValidation: &several},
 			GracefulShutdownTimeout: &grace,
 			NewClient: func(config *rest.Config, options client.Options) (client.Client, error) {

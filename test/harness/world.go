@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"assay.bench/slurmbridge/poll"
@@ -47,6 +48,9 @@ type World struct {
 
 	patience time.Duration
 
+	// namespaces are those that the processes see.
+	namespaces map[string]cache.Config
+
 	// processes counts those that were started; process is the one that runs, or nil.
 	processes int
 	process   *Process
@@ -75,13 +79,10 @@ func (p *Plane) World(t *testing.T, o Options) *World {
 		t: t, plane: p, history: &history{}, patience: or(o.Patience, 5*time.Minute), changed: make(chan struct{}),
 	}
 	w.Namespace = strings.TrimLeft(w.Namespace, "-") + "-" + origin[:8]
+	w.namespaces = map[string]cache.Config{w.Namespace: {}}
 	w.log = logr.New(logSink{history: w.history})
 	w.Cluster = sim.New(sim.Options{Seed: o.Seed, Nodes: or(o.Nodes, 64), Speed: or(o.Speed, 50), Now: w.Clock.Now})
-	ns := &corev1.Namespace{}
-	ns.Name = w.Namespace
-	if err := c.Create(t.Context(), ns); err != nil {
-		t.Fatal(err)
-	}
+	w.makeNamespace(w.Namespace)
 	t.Cleanup(func() {
 		w.Stop()
 		if t.Failed() {
@@ -89,6 +90,24 @@ func (p *Plane) World(t *testing.T, o Options) *World {
 		}
 	})
 	return w
+}
+
+func (w *World) makeNamespace(name string) {
+	w.t.Helper()
+	ns := &corev1.Namespace{}
+	ns.Name = name
+	if err := w.Client.Create(w.t.Context(), ns); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// AnotherNamespace makes a second namespace, which the processes that start after it see as well.
+func (w *World) AnotherNamespace() string {
+	w.t.Helper()
+	name := w.Namespace + "-other"
+	w.makeNamespace(name)
+	w.namespaces[name] = cache.Config{}
+	return name
 }
 
 func or[T comparable](v, fallback T) T {

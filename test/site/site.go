@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"assay.bench/test/user"
@@ -26,14 +27,17 @@ type Site struct {
 	t    testing.TB
 	root string // of the checkout
 	name string
+	slot string
 	env  map[string]string
+	// restd starts slurmrestd, once.
+	restd *sync.Once
 }
 
-// Up starts the site, unless it is up; the end of the test ends it. Two tests that want the same site at the same time
-// take different slots, by the environment variable ASSAY_TESTSITE_SLOT.
+// Up starts the site, unless it is up; the end of the test ends it. Tests that want the same site at the same time take
+// different slots.
 func Up(t testing.TB, name string) *Site {
 	t.Helper()
-	s := &Site{t: t, root: checkout(t), name: name, env: map[string]string{}}
+	s := &Site{t: t, root: checkout(t), name: name, slot: lease(t, name), env: map[string]string{}, restd: &sync.Once{}}
 	t.Cleanup(func() { s.Must(s.script("down", name)) })
 	s.Must(s.script("up", name))
 	for line := range strings.Lines(s.Must(s.script("env", name)).Stdout) {
@@ -71,12 +75,18 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// Get is what 'hack/testsite.sh env' calls TESTSITE_NAME.
+// Slot is the slot that the site is in.
+func (s *Site) Slot() string { return s.slot }
+
+// Get is what 'hack/testsite.sh env' calls TESTSITE_NAME. Who gets REST_URL finds slurmrestd there: few tests ask it.
 func (s *Site) Get(name string) string {
 	s.t.Helper()
 	value, found := s.env[name]
 	if !found {
 		s.t.Fatalf("%s has no TESTSITE_%s", s.name, name)
+	}
+	if name == "REST_URL" && value != "" {
+		s.restd.Do(func() { s.Daemon("start", "slurmrestd") })
 	}
 	return value
 }
@@ -93,10 +103,13 @@ func (s *Site) Token(seconds string) string {
 	return strings.TrimSpace(s.Must(s.script("token", s.name, seconds)).Stdout)
 }
 
+// Login are the words before those of a command that run it on the login node as hpc.
+func (s *Site) Login() []string { return s.script("exec", s.name, "--") }
+
 // Exec runs a command on the login node as hpc.
 func (s *Site) Exec(argv ...string) user.Answer {
 	s.t.Helper()
-	return s.Do(s.script(append([]string{"exec", s.name, "--"}, argv...)...))
+	return s.Do(append(s.Login(), argv...))
 }
 
 // Sh runs a line of shell on the login node as hpc, in the work folder. It has to end well; what it printed comes back.
@@ -147,7 +160,7 @@ func (s *Site) SSH(line string) []string {
 }
 
 func (s *Site) script(args ...string) []string {
-	return append([]string{filepath.Join(s.root, "hack", "testsite.sh")}, args...)
+	return append([]string{"env", "ASSAY_TESTSITE_SLOT=" + s.slot, "ASSAY_TESTSITE_RESTD_WAITS=1", filepath.Join(s.root, "hack", "testsite.sh")}, args...)
 }
 
 // Do runs a command of this machine to its end.

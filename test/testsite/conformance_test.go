@@ -3,15 +3,16 @@
 package testsite
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,86 +23,83 @@ import (
 	"assay.bench/slurmbridge/local"
 	"assay.bench/slurmbridge/ssh"
 	"assay.bench/test/site"
+	"assay.bench/test/user"
 )
 
 // Slurm's own programs on a login node pass the suite of all transports, on every version and without accounting.
 func TestCLIConforms(t *testing.T) {
-	if !isInside() {
-		slot(t)
-	}
+	t.Parallel()
+	each := map[string]func(*testing.T){}
 	for _, name := range []string{site.Slurm2411, site.Slurm2411Plain, site.Slurm2205} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		each[name] = func(t *testing.T) {
 			if !isInside() {
-				runInside(t, site.Up(t, name), "WORK", "ACCOUNT")
+				runInside(t, site.Up(t, name), "WORK", "ACCOUNT", "ACCOUNTING")
 				return
 			}
-			conformance.Run(t, func(t *testing.T) conformance.Harness {
+			left := without("dial", "whoever is there needs no tunnel")
+			for _, name := range []string{"node lost", "prolog failed"} {
+				left[name] = "it takes root, who is outside: TestSSHConforms does it to the same programs"
+			}
+			conformance.RunShared(t, left, func(t *testing.T) conformance.Harness {
 				runner := &faulty{Runner: cli.Local{Env: os.Getenv}}
-				return harness(t, place{of(t, "WORK"), of(t, "ACCOUNT")}, runner, local.Files{}, local.Files{})
+				where := place{work: of(t, "WORK"), account: of(t, "ACCOUNT"), accounting: of(t, "ACCOUNTING") != ""}
+				return harness(t, where, runner, local.Files{}, local.Files{})
 			})
-		})
+		}
 	}
+	user.AtOnce(t, each)
 }
 
 // The same programs, and the files, over SSH from a machine that is no part of the site.
 func TestSSHConforms(t *testing.T) {
-	slot(t)
-	program := nodeProgram(t)
-	for _, name := range []string{site.Slurm2411, site.Slurm2411Plain, site.Slurm2205} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+	t.Parallel()
+	program, each := nodeProgram(t), map[string]func(*testing.T){}
+	for name, way := range map[string]func(*testing.T, *site.Site) *ssh.Host{
+		site.Slurm2411: login, site.Slurm2411Plain: throughJumpHost, site.Slurm2205: login,
+	} {
+		each[name] = func(t *testing.T) {
 			s := site.Up(t, name)
-			host := login(t, s)
-			folder := filepath.Join(s.Get("WORK"), "ssh")
-			if err := host.Probe(t.Context(), folder); err != nil {
-				t.Fatal(err)
-			}
-			node, err := host.Stage(t.Context(), folder, program)
-			if err != nil {
-				t.Fatal(err)
-			}
-			where := place{s.Get("WORK"), s.Get("ACCOUNT")}
-			conformance.Run(t, func(t *testing.T) conformance.Harness {
-				return harness(t, where, &faulty{Runner: host}, host.Files(node), host)
+			host := way(t, s)
+			node := staged(t, s, host, program)
+			t.Run("master", func(t *testing.T) { conformance.Dialer(t, master(t, s.For(t))) })
+			t.Run("forwarding", func(t *testing.T) { noForwarding(t, s.For(t)) })
+			conformance.RunShared(t, without(), func(t *testing.T) conformance.Harness {
+				h := harness(t, placeOf(t, s), &faulty{Runner: host}, host.Files(node), host)
+				h.Dialer = host
+				return h
 			})
-		})
+		}
 	}
+	user.AtOnce(t, each)
 }
 
-// login is the site's login node over SSH.
-func login(t *testing.T, s *site.Site) *ssh.Host {
+// without are the cases that no site can run, and some more with their reasons.
+func without(more ...string) map[string]string {
+	left := map[string]string{"clock off": "the clock is the machine's, and no name space has one of its own"}
+	for pair := range slices.Chunk(more, 2) {
+		left[pair[0]] = pair[1]
+	}
+	return left
+}
+
+// staged brings assay-node to a site, as a Site does, and returns its path.
+func staged(t *testing.T, s *site.Site, host *ssh.Host, program []byte) string {
 	t.Helper()
-	key, keyErr := os.ReadFile(s.Get("SSH_KEY"))
-	known, err := os.ReadFile(s.Get("SSH_KNOWN_HOSTS"))
-	port, portErr := strconv.Atoi(s.Get("SSH_PORT"))
-	if err := errors.Join(keyErr, err, portErr); err != nil {
+	folder := filepath.Join(s.Get("WORK"), "ssh")
+	if err := host.Probe(t.Context(), folder); err != nil {
 		t.Fatal(err)
 	}
-	host, err := ssh.Open(ssh.Options{Target: ssh.Target{
-		Host: s.Get("SSH_HOST"), Port: port, User: s.Get("SSH_USER"), KnownHosts: known, Keys: []ssh.Key{{PEM: key}},
-	}})
+	node, err := host.Stage(t.Context(), folder, program)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := host.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return host
+	return node
 }
 
-// nodeProgram is the assay-node that goes with this checkout.
+// nodeProgram is the assay-node under test.
 func nodeProgram(t *testing.T) []byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "assay-node")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "assay.bench/cmd/assay-node")
-	cmd.Stderr = t.Output()
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	program, err := os.ReadFile(path)
+	program, err := os.ReadFile(filepath.Join(built(t), "assay-node"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +107,17 @@ func nodeProgram(t *testing.T) []byte {
 }
 
 // place is where a harness works, and whom its jobs are charged to.
-type place struct{ work, account string }
+type place struct {
+	work, account string
+	accounting    bool
+	// site is there for what takes root; nil inside of it.
+	site *site.Site
+}
+
+// placeOf is for a harness outside of a site.
+func placeOf(t *testing.T, s *site.Site) place {
+	return place{s.Get("WORK"), s.Get("ACCOUNT"), s.Get("ACCOUNTING") != "", s.For(t)}
+}
 
 // harness is a site without a job: each case has an origin and a folder of its own.
 func harness(t *testing.T, where place, runner *faulty, files slurmbridge.Files, prober slurmbridge.Prober) conformance.Harness {
@@ -135,15 +143,30 @@ func harness(t *testing.T, where place, runner *faulty, files slurmbridge.Files,
 func siteHarness(t *testing.T, where place, open func(t *testing.T, origin string) slurmbridge.Jobs, runner slurmbridge.Runner,
 	files slurmbridge.Files, faults conformance.Faults) conformance.Harness {
 	t.Helper()
-	faults.Requeue = func(id string) { requeue(t, runner, id) }
+	faults.Requeue = func(id string) {
+		mayRequeue(t, runner, id)
+		command(t, runner, "scontrol", "requeue", id)
+	}
+	faults.Purge = func(id string) { purge(t, runner, id) }
+	if s := where.site; s != nil {
+		faults.LoseNode = func(id string) { s.Daemon("kill", "slurmd@"+command(t, runner, "squeue", "-h", "-o", "%N", "-j", id)) }
+		faults.FailProlog = func(id string) {
+			mayRequeue(t, runner, id)
+			if err := os.WriteFile(filepath.Join(s.Get("STATE"), "fail-prolog-"+id), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	origin := random(t)
 	work := filepath.Join(where.work, "conformance", origin)
 	return conformance.Harness{
-		Jobs: open(t, origin), Files: files, Origin: origin, WorkDir: work, Parallel: true,
+		Jobs: open(t, origin), Files: files, Origin: origin, WorkDir: work,
 		Part:    slurmbridge.Part{Partition: "cpu", Account: where.account, QOS: "default", CPUsPerTask: 1, MemoryMiB: 64},
 		Program: func(t *testing.T, p conformance.Program) string { return program(t, runner, files, work, p) },
 		Reopen:  func(t *testing.T) slurmbridge.Jobs { return open(t, origin) },
 		Other:   open,
+		Nodes:   []string{"mel2001", "mel2002", "mel2003", "mel2004"}, NoAccounting: !where.accounting,
+		BadWorkDirs: func(t *testing.T) map[string]string { return badWorkDirs(t, runner, work) },
 		// slurmctld looks at limits every 30 s, and a limit is at least a minute.
 		ShortLimit: time.Minute, Patience: 3 * time.Minute, Many: 20,
 		Faults: faults,
@@ -188,20 +211,47 @@ func program(t *testing.T, runner slurmbridge.Runner, files slurmbridge.Files, w
 	if err := files.Write(t.Context(), map[string][]byte{path: []byte(text)}); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := runner.Run(t.Context(), slurmbridge.Command{Argv: []string{"chmod", "0700", path}}); err != nil || out.Code != 0 {
-		t.Fatalf("chmod: %v, %s", err, out.Stderr)
-	}
+	command(t, runner, "chmod", "0700", path)
 	return path
 }
 
-// requeue has Slurm start a job again, which Submit asks it not to do by itself.
-func requeue(t *testing.T, runner slurmbridge.Runner, id string) {
+// command runs a command that has to end well, and returns what it printed.
+func command(t *testing.T, runner slurmbridge.Runner, argv ...string) string {
 	t.Helper()
-	for _, argv := range [][]string{{"scontrol", "update", "JobId=" + id, "Requeue=1"}, {"scontrol", "requeue", id}} {
-		out, err := runner.Run(t.Context(), slurmbridge.Command{Argv: argv})
-		if err != nil || out.Code != 0 {
-			t.Fatalf("%q: %v, exit code %d: %s", argv, err, out.Code, out.Stderr)
-		}
+	out, err := runner.Run(t.Context(), slurmbridge.Command{Argv: argv})
+	if err != nil || out.Code != 0 {
+		t.Fatalf("%q: %v, exit code %d: %s", argv, err, out.Code, out.Stderr)
+	}
+	return strings.TrimSpace(string(out.Stdout))
+}
+
+// mayRequeue lets Slurm start a job again, which Submit asks it not to do by itself.
+func mayRequeue(t *testing.T, runner slurmbridge.Runner, id string) {
+	t.Helper()
+	command(t, runner, "scontrol", "update", "JobId="+id, "Requeue=1")
+}
+
+// purge waits until Slurm forgets a job, for nobody can tell it to.
+func purge(t *testing.T, runner slurmbridge.Runner, id string) {
+	t.Helper()
+	user.Until(t, "Slurm forgets the job "+id, func() bool {
+		out, err := runner.Run(t.Context(), slurmbridge.Command{Argv: []string{"squeue", "-h", "-t", "all", "-j", id}})
+		return err == nil && strings.TrimSpace(string(out.Stdout)) == ""
+	})
+}
+
+// badWorkDirs makes folders that no job's programs may lie in.
+func badWorkDirs(t *testing.T, runner slurmbridge.Runner, work string) map[string]string {
+	t.Helper()
+	dir := filepath.Join(work, "bad")
+	command(t, runner, "bash", "-c", `mkdir -p "$1" && cd "$1" && mkdir -m 0770 group && mkdir -m 0777 world && : >file`, "-", dir)
+	return map[string]string{
+		"/usr":              "belongs to user",
+		"/usr/below":        "ermission denied",
+		dir + "/group":      "others may write",
+		dir + "/world":      "chmod go-w",
+		dir + "/file":       "not a directory",
+		dir + "/file/below": "not a directory",
 	}
 }
 
@@ -245,7 +295,8 @@ func (f *faulty) Run(ctx context.Context, c slurmbridge.Command) (slurmbridge.Ou
 		return slurmbridge.Output{}, fmt.Errorf("%w: the answer is lost", slurmbridge.ErrUnreachable)
 	case f.truncats > 0 && c.Argv[0] == "squeue":
 		f.truncats--
-		out.Stdout = out.Stdout[:len(out.Stdout)*2/3]
+		// squeue has no mark of an end, and its lines are of one length: a cut between two of them would not be one.
+		out.Stdout = bytes.TrimSuffix(out.Stdout[:len(out.Stdout)*2/3], []byte("\n"))
 	}
 	return out, err
 }

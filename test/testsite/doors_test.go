@@ -3,13 +3,12 @@
 package testsite
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,31 +30,28 @@ const (
 )
 
 // doors are those that this tier goes through: together both recipes and every placement on 24.11, and two of the three
-// on 22.05.
-func doors() []door {
+// on 22.05. Those that stand together share one site, one after the other.
+func doors() [][]door {
 	const minio, vllm = "minio-s3", "vllm-opt-125m"
-	return []door{
-		{site.Slurm2411, "cli", minio, plain},
-		{site.Slurm2411, "ssh", vllm, heterogeneous},
-		{site.Slurm2411Plain, "ssh", minio, separate},
-		{site.Slurm2205, "cli", vllm, plain},
-		{site.Slurm2205, "ssh", minio, heterogeneous},
+	return [][]door{
+		{{site.Slurm2411, "cli", minio, plain}},
+		{{site.Slurm2411, "ssh", vllm, heterogeneous}, {site.Slurm2411, "rest", vllm, heterogeneous}},
+		{{site.Slurm2411Plain, "ssh", minio, separate}},
+		{{site.Slurm2205, "cli", vllm, plain}, {site.Slurm2205, "ssh", minio, heterogeneous}},
 	}
 }
 
 // The recipes of the test site run through every door, each server in a container on a node of its own, the clients on
-// two others.
+// two others. The sites run side by side, and nothing else does: what a busy machine does to a result is told by it.
 func TestDoors(t *testing.T) {
-	slot(t)
 	programs := built(t)
-	for _, name := range []string{site.Slurm2411, site.Slurm2411Plain, site.Slurm2205} {
-		t.Run(name, func(t *testing.T) {
-			s := site.Up(t, name)
+	for _, there := range doors() {
+		t.Run(there[0].site, func(t *testing.T) {
+			t.Parallel()
+			s := site.Up(t, there[0].site)
 			s.Images()
-			for _, d := range doors() {
-				if d.site == name {
-					t.Run(d.transport+" "+d.recipe+" "+d.placement, func(t *testing.T) { d.run(t, s.For(t), programs) })
-				}
+			for _, d := range there {
+				t.Run(d.transport+" "+d.recipe+" "+d.placement, func(t *testing.T) { d.run(t, s.For(t), programs) })
 			}
 		})
 	}
@@ -71,8 +67,8 @@ func built(t *testing.T) string {
 	return dir
 }
 
-// run runs the recipe at a tenth of its length. The run is good, or the client limited it: all nodes share one machine.
-func (d door) run(t *testing.T, s *site.Site, programs string) {
+// run runs the recipe at a tenth of its length, and tells how that ended.
+func (d door) run(t *testing.T, s *site.Site, programs string) string {
 	recipe := d.edit(t, s)
 	out := filepath.Join(s.Get("HOME"), "out-"+strings.ReplaceAll(t.Name(), "/", "-"))
 	var a user.Answer
@@ -94,45 +90,88 @@ func (d door) run(t *testing.T, s *site.Site, programs string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limited := a.Code == 4 && strings.Contains(a.Stdout, "the client limited the result")
-	if a.Code != 0 && !limited {
-		t.Errorf("exit code %d, want 0, or 4 for a client that limited the result", a.Code)
+	if !good(a, r) {
+		t.Errorf("exit code %d, %s, want 0, or 4 for a client that limited the result", a.Code, r.Outcome)
+	}
+	counted(t, r)
+	d.checkNodes(t, s, r, filepath.Join(out, "run", "*", "[0-9]*"))
+	checkTokens(t, a.Stdout+a.Stderr, out, s.Get("WORK"))
+	return map[bool]string{true: "ClientLimited", false: "Passed"}[a.Code == 4]
+}
+
+// good says that a run came to its end, or that its client limited the result, and that nothing else is wrong: all nodes
+// share one machine.
+func good(a user.Answer, r results.Result) bool {
+	return a.Code == 0 || a.Code == 4 && r.Outcome == results.MeasurementInvalid
+}
+
+// checkTokens looks for a token of Slurm's, three words of base64 of which the first begins with {", in what was printed and
+// in all files of some folders.
+func checkTokens(t *testing.T, printed string, folders ...string) {
+	t.Helper()
+	token := regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}`)
+	if token.MatchString(printed) {
+		t.Error("a token was printed")
+	}
+	for _, folder := range folders {
+		err := filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() || e.Name() == "assay-node" {
+				return err
+			}
+			if b, err := os.ReadFile(path); err == nil && token.Match(b) {
+				t.Errorf("%s holds a token", path)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// counted: what the server counted was compared with what the clients did, and is the same.
+func counted(t *testing.T, r results.Result) {
+	t.Helper()
+	if len(r.CrossChecks) == 0 {
+		t.Error("nothing of the server was compared with the clients")
 	}
 	for _, c := range r.CrossChecks {
-		if !c.Agrees {
+		if c.Server == nil || !c.Agrees {
 			t.Errorf("server and clients count otherwise: %+v", c)
 		}
 	}
-	d.checkNodes(t, r)
 }
 
-// checkNodes: in one job the server has a node, and the clients have two others.
-func (d door) checkNodes(t *testing.T, r results.Result) {
+// checkNodes looks at the attempts' folders: the server has a node, with its GPUs, and the clients have two others, in the jobs that the placement means.
+func (d door) checkNodes(t *testing.T, s *site.Site, r results.Result, ranks string) {
 	t.Helper()
 	jobs := map[string]int{plain: 1, heterogeneous: 1, separate: 2}[d.placement]
 	if len(r.Jobs) != jobs {
 		t.Fatalf("%d jobs, want %d: %+v", len(r.Jobs), jobs, r.Jobs)
 	}
-	if got := nodes(t, r.Jobs[0].Nodes); d.placement != separate && len(got) != 3 {
-		t.Errorf("the job ran on %v, which are not three nodes", got)
-	}
-}
-
-// nodes takes a list such as mel[2001-2002],mel2004 apart.
-func nodes(t *testing.T, list string) map[string]bool {
-	t.Helper()
-	out := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(\d+)(?:-(\d+))?`).FindAllStringSubmatch(list, -1) {
-		first, err := strconv.Atoi(m[1])
-		last, lastErr := strconv.Atoi(cmp.Or(m[2], m[1]))
-		if err := errors.Join(err, lastErr); err != nil {
-			t.Fatal(err)
-		}
-		for n := first; n <= last; n++ {
-			out[fmt.Sprintf("mel%d", n)] = true
+	if s.Get("ACCOUNTING") != "" {
+		// The parts of a heterogeneous job are 7+0, 7+1 and so on; accounting hears of a job some time after its end.
+		parts := map[string]int{plain: 1, heterogeneous: 2, separate: 1}[d.placement]
+		var found string
+		user.Until(t, "accounting knows the job", func() bool {
+			found = s.Sh("sacct -X -n -P -o jobid -j " + r.Jobs[0].ID)
+			return found != ""
+		})
+		if n := len(strings.Fields(found)); n != parts || strings.Contains(found, "+") != (parts > 1) {
+			t.Errorf("Slurm has these parts of the job: %q, want %d", found, parts)
 		}
 	}
-	return out
+	server, clients := placesOf(t, filepath.Join(ranks, r.Services[0].Name)), placesOf(t, filepath.Join(ranks, "loadgen"))
+	hosts := map[string]bool{}
+	for _, p := range append(slices.Clone(server), clients...) {
+		hosts[p.Host] = true
+	}
+	if len(server) != 1 || len(hosts) != 3 {
+		t.Errorf("server on %+v, clients on %+v; want it on one node, and these on two others", server, clients)
+	}
+	if gpus := len(strings.FieldsFunc(server[0].GPUs.Visible, func(r rune) bool { return r == ',' })); strings.HasPrefix(d.recipe, "vllm") && gpus != 2 {
+		t.Errorf("the server was given the GPUs %q, want two", server[0].GPUs.Visible)
+	}
 }
 
 // edit is the recipe for a door, as a file that both sides can read.
@@ -148,25 +187,38 @@ func (d door) edit(t *testing.T, s *site.Site) string {
 	}
 	site = replace(site, "/var/tmp/assay-testsite/slurm24.11", s.Get("STATE"))
 	bench = replace(bench, "/var/tmp/assay-testsite/slurm24.11", s.Get("STATE"))
-	if d.transport == "ssh" {
-		known, err := os.ReadFile(s.Get("SSH_KNOWN_HOSTS"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		site = replace(site, "jobs: {cli: {}}", fmt.Sprintf("jobs: {ssh: {host: %s, port: %s, user: %s, knownHosts: %q, privateKey: {file: %s}}}",
-			s.Get("SSH_HOST"), s.Get("SSH_PORT"), s.Get("SSH_USER"), known, s.Get("SSH_KEY")))
+	switch d.transport {
+	case "ssh":
+		site = replace(site, "jobs: {cli: {}}", "jobs: {ssh: "+loginDoor(t, s)+"}")
+	case "rest":
+		// Half of the token's life is over before the run is: the next one comes from the login node.
+		site = replace(site, "jobs: {cli: {}}", fmt.Sprintf("jobs: {rest: {url: %q, user: %s, token: {secretKeyRef: {name: slurm, key: token}}, refresh: {lifetime: 10m}}}\n  files: {ssh: %s}",
+			s.Get("REST_URL"), s.Get("SSH_USER"), loginDoor(t, s)))
+		site += fmt.Sprintf("---\napiVersion: v1\nkind: Secret\nmetadata: {name: slurm}\nstringData: {token: %q}\n", s.Token("20"))
 	}
 	switch d.placement {
 	case plain:
 		site = replace(site, "partition: cpu", "partition: gpu")
 	case separate:
 		bench = replace(bench, "  site: testsite\n", "  site: testsite\n  placement: SeparateJobs\n")
+		site = replace(site, "partition: gpu, ", "partition: gpu, exclusive: Node, ") // or the jobs may share a node
 	}
 	path := filepath.Join(s.Get("SHARE"), strings.ReplaceAll(t.Name(), "/", "-")+".yaml")
 	if err := os.WriteFile(path, []byte(site+"---\n"+bench), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// loginDoor is the login node of a site, as the doors over SSH name it.
+func loginDoor(t *testing.T, s *site.Site) string {
+	t.Helper()
+	known, err := os.ReadFile(s.Get("SSH_KNOWN_HOSTS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("{host: %s, port: %s, user: %s, knownHosts: %q, privateKey: {file: %s}}",
+		s.Get("SSH_HOST"), s.Get("SSH_PORT"), s.Get("SSH_USER"), known, s.Get("SSH_KEY"))
 }
 
 func (door) read(t *testing.T, name string) string {

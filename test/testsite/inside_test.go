@@ -39,7 +39,7 @@ func runInside(t *testing.T, s *site.Site, needs ...string) {
 	for i := range names {
 		names[i] = "^" + names[i] + "$"
 	}
-	a := s.Exec(append(argv, program, "-test.v", "-test.run", strings.Join(names, "/"), "-test.timeout", "15m")...)
+	a := s.Exec(append(argv, program, "-test.v", "-test.run", strings.Join(names, "/"), "-test.timeout", "15m", "-test.parallel", "16")...)
 	t.Logf("on the login node: exit code %d\n%s%s", a.Code, a.Stdout, a.Stderr)
 	if a.Code != 0 {
 		t.Fail()

@@ -9,49 +9,47 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 
 	"assay.bench/slurmbridge"
-	"assay.bench/slurmbridge/cli"
 	"assay.bench/slurmbridge/conformance"
-	"assay.bench/slurmbridge/local"
 	"assay.bench/slurmbridge/rest"
 	"assay.bench/slurmbridge/wire"
 	"assay.bench/test/site"
+	"assay.bench/test/user"
 )
 
-// Slurmrestd passes the suite of all transports, with accounting and without. It carries no files: those are local.
+// Slurmrestd passes the suite of all transports, with accounting and without. It carries no files: those go over SSH, as
+// the tokens come.
 func TestRESTConforms(t *testing.T) {
-	if !isInside() {
-		slot(t)
-	}
+	t.Parallel()
+	program, each := nodeProgram(t), map[string]func(*testing.T){}
 	for _, name := range []string{site.Slurm2411, site.Slurm2411Plain} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if !isInside() {
-				runInside(t, site.Up(t, name), "WORK", "ACCOUNT", "REST_URL")
-				return
-			}
-			conformance.Run(t, func(t *testing.T) conformance.Harness {
-				where, runner, wires := place{of(t, "WORK"), of(t, "ACCOUNT")}, cli.Local{Env: os.Getenv}, &faultyHTTP{}
+		each[name] = func(t *testing.T) {
+			s := site.Up(t, name)
+			host := login(t, s)
+			node := staged(t, s, host, program)
+			left := without("dial", "a Site of slurmrestd dials with the host of its files", "noise", "an answer over HTTP has nothing beside it")
+			conformance.RunShared(t, left, func(t *testing.T) conformance.Harness {
+				wires, files := &faultyHTTP{}, host.Files(node)
 				open := func(t *testing.T, origin string) slurmbridge.Jobs {
 					t.Helper()
-					slurm := openREST(t, of(t, "REST_URL"), runner, origin, wires)
+					slurm := openREST(t, s.Get("REST_URL"), host, origin, wires)
 					t.Cleanup(func() { endAll(t, slurm) })
 					return struct {
 						*rest.Slurm
 						rest.Prober
-					}{slurm, rest.Prober{Slurm: slurm, Files: local.Files{}}}
+					}{slurm, rest.Prober{Slurm: slurm, Files: host}}
 				}
-				return siteHarness(t, where, open, runner, local.Files{}, conformance.Faults{
+				return siteHarness(t, placeOf(t, s), open, host, files, conformance.Faults{
 					LoseReply: wires.loseReply, Truncate: wires.truncate, Outage: wires.setOutage,
 				})
 			})
-		})
+		}
 	}
+	user.AtOnce(t, each)
 }
 
 // openREST opens slurmrestd with tokens that scontrol makes.

@@ -25,11 +25,19 @@ import (
 
 // A job that goes in by slurmrestd is the one that sbatch makes of the same script, in all that scontrol shows of it.
 func TestRESTSubmitsWhatSbatchDoes(t *testing.T) {
+	t.Parallel()
 	if !isInside() {
-		slot(t)
-		runInside(t, site.Up(t, site.Slurm2411), "WORK", "ACCOUNT", "REST_URL")
+		s := site.Up(t, site.Slurm2411)
+		s.Root("scontrol", "create", "reservation", "reservationname=later", "starttime=now+1hour", "duration=10", "users=hpc", "nodes=mel2001")
+		runInside(t, s, "WORK", "ACCOUNT", "REST_URL")
 		return
 	}
+	runner := cli.Local{Env: os.Getenv}
+	first, err := runner.Run(t.Context(), slurmbridge.Command{Argv: append(strings.Fields("sbatch --parsable --hold -o /dev/null "+job), "--wrap", "true")})
+	if err != nil || first.Code != 0 {
+		t.Fatalf("%v, %s", err, first.Stderr)
+	}
+	after := "afterok:" + strings.TrimSpace(string(first.Stdout))
 	gpus := slurmbridge.Part{Partition: "gpu", Account: of(t, "ACCOUNT"), QOS: "default", Nodes: 1, GPUsPerNode: 2, CPUsPerTask: 4, MemoryMiB: 128}
 	cpus := slurmbridge.Part{Partition: "cpu", Account: of(t, "ACCOUNT"), QOS: "default", Nodes: 2, TasksPerNode: 3, CPUsPerTask: 2, MemoryMiB: 100}
 	change := func(p slurmbridge.Part, change func(*slurmbridge.Part)) []slurmbridge.Part {
@@ -45,7 +53,13 @@ func TestRESTSubmitsWhatSbatchDoes(t *testing.T) {
 		"gres":               change(gpus, func(p *slurmbridge.Part) { p.GPUsPerNode, p.Gres = 0, "gpu:a100:1" }),
 		"exclusive":          change(cpus, func(p *slurmbridge.Part) { p.Exclusive = true }),
 		"constraint":         change(cpus, func(p *slurmbridge.Part) { p.Constraint = "a100&gpu" }),
+		"excluded":           change(cpus, func(p *slurmbridge.Part) { p.Nodes, p.Exclude = 1, []string{"mel2001", "mel2003"} }),
 		"heterogeneous":      {gpus, cpus},
+		"licenses":           change(cpus, func(p *slurmbridge.Part) { p.Licenses = "matlab:2" }),
+		"reservation":        change(cpus, func(p *slurmbridge.Part) { p.Nodes, p.Reservation = 1, "later" }),
+		// These two wait for another job.
+		"dependency":               {cpus},
+		"heterogeneous dependency": {gpus, cpus},
 	} {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()
@@ -56,7 +70,9 @@ func TestRESTSubmitsWhatSbatchDoes(t *testing.T) {
 			if err := os.MkdirAll(script.Directory, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			runner := cli.Local{Env: os.Getenv}
+			if strings.HasSuffix(reason, "dependency") {
+				script.Dependency = after
+			}
 			origin := random(t)
 			sbatch, err := cli.Open(t.Context(), cli.Options{Runner: runner, Origin: origin})
 			if err != nil {
@@ -107,8 +123,8 @@ func shown(t *testing.T, runner slurmbridge.Runner, jobs slurmbridge.Jobs, key s
 
 // Every version that the site has carries a job from its submit into accounting, a plain one and a heterogeneous one.
 func TestRESTVersions(t *testing.T) {
+	t.Parallel()
 	if !isInside() {
-		slot(t)
 		runInside(t, site.Up(t, site.Slurm2411), "WORK", "ACCOUNT", "REST_URL")
 		return
 	}
@@ -222,8 +238,8 @@ func checkLog(t *testing.T, dir string, parts int) {
 
 // A token that has expired is told from a site that is down, and a new one from refresh cures it.
 func TestRESTTokens(t *testing.T) {
+	t.Parallel()
 	if !isInside() {
-		slot(t)
 		runInside(t, site.Up(t, site.Slurm2411), "WORK", "ACCOUNT", "REST_URL")
 		return
 	}
@@ -276,8 +292,8 @@ func TestRESTTokens(t *testing.T) {
 
 // What Slurm refuses for good is ErrRefused, with its words.
 func TestRESTRefusals(t *testing.T) {
+	t.Parallel()
 	if !isInside() {
-		slot(t)
 		runInside(t, site.Up(t, site.Slurm2411), "WORK", "ACCOUNT", "REST_URL")
 		return
 	}

@@ -4,6 +4,7 @@ package testsite
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -19,18 +20,11 @@ import (
 
 const job = "-A p200000 -p gpu -q default -N1 -t 5 --mem=100 "
 
-// The sites of a slot of their own: those that a person has up stay out of it.
-func slot(t *testing.T) {
-	t.Helper()
-	if os.Getenv("ASSAY_TESTSITE_SLOT") == "" {
-		t.Setenv("ASSAY_TESTSITE_SLOT", "7")
-	}
-}
-
 func TestSite(t *testing.T) {
-	slot(t)
+	t.Parallel()
 	for _, name := range []string{site.Slurm2411, site.Slurm2411Plain, site.Slurm2205} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := site.Up(t, name)
 			t.Run("job", func(t *testing.T) { aJob(t, s.For(t)) })
 			t.Run("nodes", func(t *testing.T) { twoNodes(t, s.For(t)) })
@@ -180,7 +174,7 @@ func nothingStays(t *testing.T, s *site.Site) {
 	if _, err := os.Stat(s.Get("STATE")); !os.IsNotExist(err) {
 		t.Errorf("%s is left: %v", s.Get("STATE"), err)
 	}
-	groups, err := filepath.Glob("/sys/fs/cgroup/*/assay-testsite-" + os.Getenv("ASSAY_TESTSITE_SLOT") + "-" + s.Get("SITE"))
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/assay-testsite-" + s.Slot() + "-" + s.Get("SITE"))
 	if err != nil || len(groups) > 0 {
 		t.Errorf("control groups are left: %v, %v", groups, err)
 	}
@@ -193,12 +187,9 @@ func nothingStays(t *testing.T, s *site.Site) {
 // inside lists the processes in a name space of processes.
 func inside(t *testing.T, space string) []string {
 	t.Helper()
-	links, err := filepath.Glob("/proc/[0-9]*/ns/pid")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out []string
-	for _, l := range links {
+	for _, pid := range user.PIDs(t, "/proc") {
+		l := fmt.Sprintf("/proc/%d/ns/pid", pid)
 		if to, err := os.Readlink(l); err == nil && to == space {
 			out = append(out, l)
 		}

@@ -37,13 +37,10 @@ spec:
 // the kills hit all of it, from the submit to the merge of the results.
 const longestLife = 4 * time.Second
 
-// KillPlanes kills the process of assay up, at instants that a seed draws, while benchmarks run one after the other, and
-// starts it again each time, until the number of kills before the end of a job is reached. Every benchmark must keep the
-// processes of its one job and end with a whole result.
-//
-// The seed is one of the clock and stands in the test's name, which ends in /seed=N. The environment variable ASSAY_SEED=N
-// draws the same instants again.
-func KillPlanes(t *testing.T, kills int) {
+// Seeded runs a test that draws from a seed. The seed is one of the clock and stands in the test's name, which ends in
+// /seed=N. The environment variable ASSAY_SEED=N draws the same again.
+func Seeded(t *testing.T, test func(t *testing.T, seed uint64)) {
+	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("ASSAY_SEED"); text != "" {
 		var err error
@@ -51,7 +48,14 @@ func KillPlanes(t *testing.T, kills int) {
 			t.Fatalf("ASSAY_SEED is not a seed: %v", err)
 		}
 	}
-	t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { killPlanes(t, seed, kills) })
+	t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { test(t, seed) })
+}
+
+// KillPlanes kills the process of assay up, at instants that a seed draws, while benchmarks run one after the other, and
+// starts it again each time, until the number of kills before the end of a job is reached. Every benchmark must keep the
+// processes of its one job and end with a whole result.
+func KillPlanes(t *testing.T, kills int) {
+	Seeded(t, func(t *testing.T, seed uint64) { killPlanes(t, seed, kills) })
 }
 
 func killPlanes(t *testing.T, seed uint64, kills int) {

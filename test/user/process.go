@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"testing"
 )
 
 // Process is one process for ever: a pid alone is used again.
@@ -50,21 +51,34 @@ func Stat(pid int) []string {
 	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
 
+// PIDs are those of all processes that a /proc shows. A pattern for their files would read the folder of each.
+func PIDs(t testing.TB, proc string) []int {
+	t.Helper()
+	folder, err := os.Open(proc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	names, err := folder.Readdirnames(-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
 // Processes lists what runs with this user's home folder in its environment.
 func (u *User) Processes() []Process {
-	entries, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		u.t.Fatal(err)
-	}
 	var out []Process
-	for _, path := range entries {
-		environ, err := os.ReadFile(path)
+	for _, pid := range PIDs(u.t, "/proc") {
+		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 		if err != nil || !bytes.Contains(environ, []byte("HOME="+u.home+"\x00")) {
 			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
-			u.t.Fatal(err)
 		}
 		if p, found := ProcessOf(pid); found {
 			out = append(out, p)
@@ -84,11 +98,31 @@ func (u *User) Plane() Process {
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	p, found := ProcessOf(pid)
-	if !found {
-		u.t.Fatalf("the control plane, process %d, does not run", pid)
+	for _, p := range u.Processes() {
+		if innermost(p.PID) == pid {
+			return p
+		}
 	}
-	return p
+	u.t.Fatalf("the control plane, process %d, does not run", pid)
+	return Process{}
+}
+
+// innermost is the number by which a process knows itself: another one than here on another machine.
+func innermost(pid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0 // it ended meanwhile
+	}
+	for line := range strings.Lines(string(status)) {
+		if numbers, found := strings.CutPrefix(line, "NSpid:"); found {
+			all := strings.Fields(numbers)
+			own, err := strconv.Atoi(all[len(all)-1])
+			if err == nil {
+				return own
+			}
+		}
+	}
+	return 0
 }
 
 // one is the only path that a pattern below the home folder matches.

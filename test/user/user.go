@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,9 @@ type User struct {
 	t    testing.TB
 	home string
 	env  []string
+	// enter are the words that run a command where the user is, and assay is the program there.
+	enter []string
+	assay string
 }
 
 // Within bounds every command and every wait: the machines of CI are slow and shared.
@@ -43,23 +47,67 @@ func New(t testing.TB) *User {
 			t.Errorf("the home folder stays: %v", err)
 		}
 	})
-	u := &User{t: t, home: home, env: []string{
-		"HOME=" + home, "XDG_STATE_HOME=" + filepath.Join(home, "state"), "TMPDIR=" + filepath.Join(home, "tmp"),
-		"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "TERM=dumb",
-	}}
-	if err := os.Mkdir(u.Path("tmp"), 0o700); err != nil {
-		t.Fatal(err)
+	u := &User{t: t, home: home, assay: filepath.Join(os.Getenv("ASSAY_BIN"), "assay")}
+	u.settle(os.Getenv("PATH"))
+	return u
+}
+
+// Machine is another one, on which a user works whose files are seen here too.
+type Machine struct {
+	// Enter are the words before those of a command that run it there.
+	Enter []string
+	// Home is an empty folder of the user's, at the same path here and there. Assay and Path are the path of the program and
+	// the PATH there.
+	Home, Assay, Path string
+}
+
+// On is a user of another machine, of whom nothing may be left at the end of the test either. The folder stays.
+func On(t testing.TB, m Machine) *User {
+	t.Helper()
+	u := &User{t: t, home: m.Home, enter: m.Enter, assay: m.Assay}
+	u.settle(m.Path)
+	return u
+}
+
+// settle makes the user's temporary folder and looks, at the end of the test, for what was left behind.
+func (u *User) settle(path string) {
+	u.t.Helper()
+	u.env = []string{
+		"HOME=" + u.home, "XDG_STATE_HOME=" + u.Path("state"), "TMPDIR=" + u.Path("tmp"), "PATH=" + path, "LANG=C.UTF-8", "TERM=dumb",
 	}
-	t.Cleanup(func() {
+	err := os.Mkdir(u.Path("tmp"), 0o700)
+	if err == nil {
+		err = u.own(u.Path("tmp"))
+	}
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	u.t.Cleanup(func() {
 		if left := u.Spools(); len(left) > 0 {
-			t.Errorf("temporary files are left behind: %v", left)
+			u.t.Errorf("temporary files are left behind: %v", left)
 		}
 		for _, p := range u.Processes() {
-			t.Errorf("a process is left behind: %d %s", p.PID, p.Command)
+			u.t.Errorf("a process is left behind: %d %s", p.PID, p.Command)
 			_ = syscall.Kill(p.PID, syscall.SIGKILL) // it would disturb the next test
 		}
 	})
-	return u
+}
+
+// own gives a file to the owner of the home folder: this process may be another user's.
+func (u *User) own(path string) error {
+	info, err := os.Stat(u.home)
+	if err != nil {
+		return err
+	}
+	home := info.Sys().(*syscall.Stat_t) // this is Linux
+	return os.Chown(path, int(home.Uid), int(home.Gid))
+}
+
+// For is the user in a part of the test.
+func (u *User) For(t testing.TB) *User {
+	part := *u
+	part.t = t
+	return &part
 }
 
 // Path is a path below the home folder.
@@ -81,7 +129,11 @@ func (u *User) Spools() []string {
 func (u *User) Write(name, text string) string {
 	u.t.Helper()
 	path := u.Path(name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	err := os.WriteFile(path, []byte(text), 0o600)
+	if err == nil {
+		err = u.own(path)
+	}
+	if err != nil {
 		u.t.Fatal(err)
 	}
 	return path
@@ -90,6 +142,16 @@ func (u *User) Write(name, text string) string {
 // Setenv sets a variable for all commands that come.
 func (u *User) Setenv(name, value string) {
 	u.env = append(slices.DeleteFunc(u.env, func(e string) bool { return strings.HasPrefix(e, name+"=") }), name+"="+value)
+}
+
+// Getenv is a variable of all commands that come; "" for one that is not set.
+func (u *User) Getenv(name string) string {
+	for _, e := range slices.Backward(u.env) {
+		if value, ok := strings.CutPrefix(e, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 // Answer is what a command printed and how it ended. Code is -1 when a signal ended it.
@@ -152,10 +214,14 @@ func (u *User) Start(program string, args ...string) *Command {
 func (u *User) startFor(limit time.Duration, program string, args ...string) *Command {
 	u.t.Helper()
 	if program == "assay" {
-		program = filepath.Join(os.Getenv("ASSAY_BIN"), "assay")
+		program = u.assay
+	}
+	argv := append([]string{program}, args...)
+	if len(u.enter) > 0 { // nothing of the environment here gets there by itself
+		argv = slices.Concat(u.enter, []string{"env", "-i"}, u.env, argv)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	c := &Command{t: u.t, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan error, 1), cancel: cancel}
+	c := &Command{t: u.t, cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), ended: make(chan error, 1), cancel: cancel}
 	c.cmd.Env, c.cmd.Dir = u.env, u.home
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
 	c.stderr.began = time.Now()
@@ -226,15 +292,36 @@ func (u *User) KillPlane() {
 // Until waits for a condition.
 func Until(t testing.TB, what string, met func() bool) {
 	t.Helper()
+	UntilOr(t, 10*time.Millisecond, what, met, func() string { return "" })
+}
+
+// UntilOr waits for a condition, and when it waits in vain, it tells what there was instead. Between two looks it pauses for
+// three times as long as a look took, and that long at least: most looks start a program, and the machine has other work.
+func UntilOr(t testing.TB, pause time.Duration, what string, met func() bool, instead func() string) {
+	t.Helper()
 	deadline := time.NewTimer(Within)
 	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !met() {
+	for {
+		begin := time.Now()
+		if met() {
+			return
+		}
+		next := time.NewTimer(min(max(3*time.Since(begin), pause), time.Second))
 		select {
 		case <-deadline.C:
-			t.Fatalf("waited %s in vain: %s", Within, what)
-		case <-tick.C:
+			next.Stop()
+			t.Fatalf("waited %s in vain: %s %s", Within, what, instead())
+		case <-next.C:
 		}
 	}
+}
+
+// AtOnce runs subtests side by side, whatever number of parallel tests is allowed: they look at what goes on by itself.
+func AtOnce(t *testing.T, tests map[string]func(*testing.T)) {
+	t.Helper()
+	var all sync.WaitGroup
+	for name, test := range tests {
+		all.Go(func() { t.Run(name, test) })
+	}
+	all.Wait()
 }

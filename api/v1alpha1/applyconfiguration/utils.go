@@ -66,6 +66,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ImageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("InferenceWorkload"):
 		return &apiv1alpha1.InferenceWorkloadApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("JobRetries"):
+		return &apiv1alpha1.JobRetriesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("JobRun"):
 		return &apiv1alpha1.JobRunApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("JobsDoor"):
@@ -106,12 +108,16 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PortApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Probe"):
 		return &apiv1alpha1.ProbeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PulledImage"):
+		return &apiv1alpha1.PulledImageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Readiness"):
 		return &apiv1alpha1.ReadinessApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Repeats"):
 		return &apiv1alpha1.RepeatsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Resources"):
 		return &apiv1alpha1.ResourcesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RESTDoor"):
+		return &apiv1alpha1.RESTDoorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResultValue"):
 		return &apiv1alpha1.ResultValueApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Retries"):
@@ -142,6 +148,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SiteApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SiteDefaults"):
 		return &apiv1alpha1.SiteDefaultsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SiteImages"):
+		return &apiv1alpha1.SiteImagesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SiteLimits"):
+		return &apiv1alpha1.SiteLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SiteSpec"):
 		return &apiv1alpha1.SiteSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SiteStatus"):
@@ -170,6 +180,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TimeoutsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TokenRange"):
 		return &apiv1alpha1.TokenRangeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TokenRefresh"):
+		return &apiv1alpha1.TokenRefreshApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Tokens"):
 		return &apiv1alpha1.TokensApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("VLLMEngine"):

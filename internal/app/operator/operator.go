@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -19,6 +20,7 @@ import (
 	"assay.bench/controllers/site"
 	"assay.bench/controllers/slurmjob"
 	"assay.bench/slurmbridge"
+	"assay.bench/slurmbridge/limit"
 )
 
 // Options are what the shapes of the product differ in.
@@ -35,6 +37,8 @@ type Options struct {
 	Openers []site.Opener
 	// AllowHost lets Sites run commands on this host.
 	AllowHost bool
+	// Metrics takes the metrics of the bridge; nil for a registry that nobody reads.
+	Metrics prometheus.Registerer
 	// Now is the clock.
 	Now func() time.Time
 	// Manager are controller-runtime's own options; Scheme is filled in.
@@ -51,11 +55,18 @@ func New(config *rest.Config, o Options) (manager.Manager, *site.Registry, error
 	if err != nil {
 		return nil, nil, fmt.Errorf("start the controllers: %w", err)
 	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	meter, err := limit.NewMetrics(o.Metrics, o.Now)
+	if err != nil {
+		return nil, nil, err
+	}
 	// The registry wakes the controller of jobs, which finds doors in the registry.
 	var jobs *slurmjob.Kind
 	registry := site.NewRegistry(o.Origin, func(k slurmbridge.Key) { jobs.Wake(k) }, o.Now)
 	jobs = slurmjob.New(slurmjob.Deps{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Doors: registry, Now: o.Now, Process: o.Process,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Doors: registry, Now: o.Now, Process: o.Process, Meter: meter,
 		Poller: func(namespace, name string) (slurmjob.Poller, bool) {
 			p, ok := registry.Poller(namespace, name)
 			return p, ok
@@ -63,7 +74,7 @@ func New(config *rest.Config, o Options) (manager.Manager, *site.Registry, error
 	})
 	sites := site.New(site.Deps{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("assay-site"),
-		Registry: registry, Openers: o.Openers, AllowHost: o.AllowHost, Now: o.Now, Origin: o.Self,
+		Registry: registry, Openers: limited(o.Openers, meter), AllowHost: o.AllowHost, Now: o.Now, Origin: o.Self, Meter: meter,
 	})
 	for _, setup := range []func() error{
 		func() error { return site.Setup(mgr, sites) },

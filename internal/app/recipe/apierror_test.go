@@ -60,7 +60,7 @@ func TestExplain(t *testing.T) {
 		},
 		"unknown for apply": {
 			"server-side apply says it in other words", answer("failed to create typed patch object: .spec.wrongs: field not declared in schema"),
-			[]string{"r.yaml:4:1: spec.wrongs: unknown field; the fields there are barrierLead, cleanup, clients, idleTimeout, placement, repeats, run, seed, services, site, slos, suspend, timeout"},
+			[]string{"r.yaml:4:1: spec.wrongs: unknown field; the fields there are barrierLead, cleanup, clients, idleTimeout, placement, repeats, retries, run, seed, services, site, slos, suspend, timeout"},
 		},
 		"type": {
 			"what stands there is quoted, not what type it has",
@@ -115,7 +115,7 @@ func TestFieldsAt(t *testing.T) {
 		path []string
 		want []string
 	}{
-		"list item":     {"Benchmark", []string{"spec", "clients", "0", "target"}, []string{"credentials", "service", "url"}},
+		"list item":     {"Benchmark", []string{"spec", "clients", "0", "target"}, []string{"ca", "credentials", "service", "url"}},
 		"pointer":       {"Benchmark", []string{"spec", "clients", "0", "closedLoop"}, []string{"concurrency", "thinkTime"}},
 		"other kind":    {"Secret", []string{"spec"}, nil},
 		"below a leaf":  {"Benchmark", []string{"spec", "site", "x"}, nil},

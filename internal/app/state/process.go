@@ -78,7 +78,7 @@ func (f Folder) Terminate(within time.Duration) error {
 		return fmt.Errorf("end process %d: %w", pid, err)
 	}
 	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if !f.Running() {
+		if !f.Running() && statedir.Ending(pid) { // it lets go of the control plane a moment before it ends
 			return nil
 		}
 	}

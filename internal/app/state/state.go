@@ -57,6 +57,15 @@ type Info struct {
 	Collected bool `json:"collected,omitempty"`
 	// WorkDirs are the work folders of local Sites that have one of their own. Below each is a folder of this origin.
 	WorkDirs []string `json:"workDirs,omitempty"`
+	// Sites are those whose batch system was asked: there may be jobs of this origin in it.
+	Sites []Site `json:"sites,omitempty"`
+}
+
+// Site is a Site as it was when its door was last opened. It holds no credentials.
+type Site struct {
+	Namespace string          `json:"namespace"`
+	Name      string          `json:"name"`
+	Spec      json.RawMessage `json:"spec"`
 }
 
 // Folder is the state of one control plane.
@@ -195,6 +204,14 @@ func (f Folder) AddWork(dir string) error {
 		if !slices.Contains(i.WorkDirs, dir) {
 			i.WorkDirs = append(i.WorkDirs, dir)
 		}
+	})
+	return err
+}
+
+// AddSite notes a Site, before there can be a job in it: a control plane that is dead tells nobody of its Sites.
+func (f Folder) AddSite(s Site) error {
+	_, err := f.Change(func(i *Info) {
+		i.Sites = append(slices.DeleteFunc(i.Sites, func(old Site) bool { return old.Namespace == s.Namespace && old.Name == s.Name }), s)
 	})
 	return err
 }

@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -303,6 +304,41 @@ func TestNoStrangerIsTerminated(t *testing.T) {
 	var status syscall.WaitStatus
 	if pid, err := syscall.Wait4(stranger.Process.Pid, &status, syscall.WNOHANG, nil); pid != 0 || err != nil {
 		t.Errorf("the stranger was ended: %v, %v", status, err)
+	}
+}
+
+// A control plane lets go of its folder before it ends, and is waited for until then.
+func TestTerminateWaitsForTheEnd(t *testing.T) {
+	f := create(t, ours(t), 1, Info{Kind: KindUp, Context: "default"})
+	held, err := f.Hold(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock := held.(*os.File)
+	script := `trap "exec 3>&-; sleep 0.3; exit 0" TERM; echo ready; while :; do sleep 0.02; done`
+	process := exec.CommandContext(t.Context(), "sh", "-c", script)
+	process.ExtraFiles = []*os.File{lock} // with its lock, as 3
+	said, err := process.StdoutPipe()
+	if err == nil {
+		err = process.Start()
+	}
+	if err == nil {
+		_, err = said.Read(make([]byte, 5))
+	}
+	if err == nil {
+		err = lock.Truncate(0)
+	}
+	if err == nil {
+		_, err = lock.WriteAt(fmt.Appendf(nil, `{"pid":%d}`, process.Process.Pid), 0)
+	}
+	if err = errors.Join(err, f.SetReady(process.Process.Pid), lock.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Terminate(10 * time.Second); err != nil || !statedir.Ending(process.Process.Pid) {
+		t.Fatalf("%v; ended: %t", err, statedir.Ending(process.Process.Pid))
+	}
+	if err := process.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 

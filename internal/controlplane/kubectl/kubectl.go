@@ -11,6 +11,8 @@ import (
 	"k8s.io/component-base/cli"
 	"k8s.io/kubectl/pkg/cmd"
 	cmdutil "k8s.io/kubectl/pkg/cmd/util"
+
+	_ "assay.bench/internal/controlplane/kubectl/english" // it shortens the start
 )
 
 // Options are one call of kubectl.

@@ -115,25 +115,28 @@ func flock(f *os.File, dir string) error {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return fmt.Errorf("state folder %s: its file system has no locks (%w); use a folder on local disk", dir, err)
 		}
-		if who := readHolder(f, dir); !isEnding(who.PID) || time.Now().After(end) {
+		if who := readHolder(f, dir); !Ending(who.PID) || time.Now().After(end) {
 			return who
 		}
 	}
 }
 
-// isEnding says that a process is dead or gone, although it may still have threads.
-func isEnding(pid int) bool {
-	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+// Ending says that a process is gone, dead although it may still have threads, or on its way there: the kernel takes its
+// memory, and the command line with it, before its files.
+func Ending(pid int) bool {
+	process := filepath.Join("/proc", strconv.Itoa(pid))
+	status, err := os.ReadFile(filepath.Join(process, "status"))
 	if err != nil {
 		return pid > 0
 	}
 	_, state, _ := strings.Cut(string(status), "\nState:\t")
-	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
+	command, err := os.ReadFile(filepath.Join(process, "cmdline"))
+	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X") || err != nil || len(command) == 0
 }
 
 // Holder is the process that has the state folder: the one that the lock names and that holds it. held is false where
-// there is none. It only looks, since to try the lock would be to take it, and be in the way of who wants it. So it may be
-// wrong for an instant, and of a process in another container.
+// there is none, or only one on its way out. It only looks, since to try the lock would be to take it, and be in the way of
+// who wants it. So it may be wrong for an instant, and of a process in another container.
 func Holder(dir string) (pid int, held bool) {
 	f, err := os.Open(filepath.Join(dir, lockFile))
 	if err != nil {
@@ -142,7 +145,7 @@ func Holder(dir string) (pid int, held bool) {
 	defer f.Close()
 	lock, err := f.Stat()
 	who := readHolder(f, dir)
-	if err != nil || who.PID <= 0 || !locks(who.PID, lock) {
+	if err != nil || who.PID <= 0 || !locks(who.PID, lock) || Ending(who.PID) {
 		return 0, false
 	}
 	return who.PID, true

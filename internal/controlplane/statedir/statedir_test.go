@@ -55,7 +55,7 @@ func TestLockOfADeadProcessIsWaitedFor(t *testing.T) {
 	lock.Close()
 }
 
-func TestIsEnding(t *testing.T) {
+func TestEnding(t *testing.T) {
 	zombie := exec.Command("true")
 	out, err := zombie.StdoutPipe()
 	if err != nil {
@@ -67,18 +67,65 @@ func TestIsEnding(t *testing.T) {
 	if _, err := out.Read(make([]byte, 1)); err == nil { // its end closes the pipe, and nobody waits for it yet
 		t.Fatal("true says something")
 	}
-	for end := time.Now().Add(10 * time.Second); !isEnding(zombie.Process.Pid) && time.Now().Before(end); {
+	for end := time.Now().Add(10 * time.Second); !Ending(zombie.Process.Pid) && time.Now().Before(end); {
 	}
-	if !isEnding(zombie.Process.Pid) {
+	if !Ending(zombie.Process.Pid) {
 		t.Error("a zombie counts as alive")
 	}
 	if err := zombie.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if !isEnding(zombie.Process.Pid) {
+	if !Ending(zombie.Process.Pid) {
 		t.Error("a process that is gone counts as alive")
 	}
-	if isEnding(os.Getpid()) || isEnding(0) {
+	if Ending(os.Getpid()) || Ending(0) {
 		t.Error("this process, or one that is not known, counts as dead")
+	}
+}
+
+// A process that was killed loses its command line before its files: who no longer finds the one must not find the other.
+func TestHolderIsNotOnItsWayOut(t *testing.T) {
+	dir := t.TempDir()
+	for n := range 50 {
+		lock, err := os.Create(filepath.Join(dir, lockFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		process := exec.Command("sleep", "60")
+		process.ExtraFiles = []*os.File{lock} // with its lock
+		if err := process.Start(); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(lock, `{"pid":%d,"host":"h"}`, process.Process.Pid)
+		if err := lock.Close(); err != nil {
+			t.Fatal(err)
+		}
+		awaitCommand(process.Process.Pid, true) // it comes a moment after the program
+		if pid, held := Holder(dir); !held || pid != process.Process.Pid {
+			t.Fatalf("held by %d, %t; want %d", pid, held, process.Process.Pid)
+		}
+		if err := process.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		awaitCommand(process.Process.Pid, false)
+		if pid, held := Holder(dir); held {
+			t.Fatalf("kill %d: process %d counts as the holder, and its command line is gone", n, pid)
+		}
+		if err := process.Wait(); err == nil {
+			t.Fatal("sleep was not killed")
+		}
+	}
+}
+
+// awaitCommand waits until a process has a command line, or none.
+func awaitCommand(pid int, want bool) {
+	command := fmt.Sprintf("/proc/%d/cmdline", pid)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		if text, err := os.ReadFile(command); (err == nil && len(text) > 0) == want {
+			return
+		}
 	}
 }

@@ -31,13 +31,13 @@ const (
 
 // Plan renders the command line of minio server.
 func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) error {
-	c := p.MinIO
-	if err := drives(c, s); err != nil {
+	c, nodes := p.MinIO, int(max(1, p.Resources.Nodes))
+	if err := drives(c, nodes, s); err != nil {
 		return err
 	}
 	// --anonymous keeps the root password out of the log.
 	s.Argv = slices.Concat([]string{"minio", "server", "--anonymous", "--quiet", "--address", "$(ADDRESS)", "--certs-dir", "$(DIR)/certs"},
-		c.ExtraArgs, s.Folders)
+		c.ExtraArgs, endpoints(nodes, s.Folders))
 	access, auth := "jwt", rundir.ScrapeAuthJWT
 	if c.MetricsAccess == v1alpha1.MinIOMetricsPublic {
 		access, auth = "public", ""
@@ -47,6 +47,9 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 	}
 	for _, e := range c.Env {
 		s.Env = append(s.Env, rundir.EnvVar(e))
+	}
+	if nodes > 1 {
+		s.Group = nodes
 	}
 	s.Ports = []rundir.Port{{Name: "http"}}
 	s.Credential = rundir.CredentialEnv{Username: "MINIO_ROOT_USER", Password: "MINIO_ROOT_PASSWORD"}
@@ -63,27 +66,62 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 	return nil
 }
 
-// drives names the folders that MinIO stores in.
-func drives(c *v1alpha1.MinIOEngine, s *rundir.Service) error {
+// endpoints are the drives as MinIO is told of them: folders of one node; of several, the URL of each drive of every node,
+// which each process gets in the same order. The nodes take turns, so that each erasure set has drives of many.
+func endpoints(nodes int, folders []string) []string {
+	if nodes == 1 {
+		return folders
+	}
+	var out []string
+	for _, folder := range folders {
+		out = append(out, "$(EACH)http://$(ADDRESS)"+folder)
+	}
+	return out
+}
+
+// drives names the folders that MinIO stores in, on each node.
+func drives(c *v1alpha1.MinIOEngine, nodes int, s *rundir.Service) error {
+	field := "drives"
 	if len(c.DriveFolders) == 0 {
 		for i := range cmp.Or(c.Drives, 1) {
 			s.Folders = append(s.Folders, fmt.Sprintf("$(DIR)/drive%d", i+1))
 		}
 	}
 	for i, folder := range c.DriveFolders {
+		field = "driveFolders"
 		if folder = path.Clean(folder); folder == "/" {
 			return v1alpha1.At(fmt.Sprintf("driveFolders[%d]", i), fmt.Errorf("the root of the file system holds no drive: name the mount point of a disk"))
 		}
-		s.Folders = append(s.Folders, folder+"/$(ID)")
-	}
-	if n := len(s.Folders); n == 2 || n == 3 {
-		field := "drives"
-		if len(c.DriveFolders) > 0 {
-			field = "driveFolders"
+		if folder += "/$(ID)"; slices.Contains(s.Folders, folder) {
+			return v1alpha1.At(fmt.Sprintf("driveFolders[%d]", i), fmt.Errorf("%s is named twice: each drive needs a folder of its own", path.Dir(folder)))
 		}
-		return v1alpha1.At(field, fmt.Errorf("MinIO has no erasure code for %d drives: use 1, or at least 4", n))
+		s.Folders = append(s.Folders, folder)
+	}
+	all := nodes * len(s.Folders)
+	words := fmt.Sprintf("%d drives", all)
+	if nodes > 1 {
+		words = fmt.Sprintf("%d nodes × %d = %s", nodes, len(s.Folders), words)
+	}
+	switch {
+	case all == 2, all == 3:
+		return v1alpha1.At(field, fmt.Errorf("MinIO has no erasure code for %s: use 1, or at least 4", words))
+	case all > mostInSet && !divides(all):
+		return v1alpha1.At(field, fmt.Errorf("MinIO cannot divide %s into equal sets of at most %d: use another number", words, mostInSet))
 	}
 	return nil
+}
+
+// mostInSet is the size of MinIO's largest erasure set, cmd/endpoint-ellipses.go.
+const mostInSet = 16
+
+// divides says that a number of drives makes sets of equal size.
+func divides(drives int) bool {
+	for size := 2; size <= mostInSet; size++ {
+		if drives%size == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // checks compare the number of each call of the S3 API. Both versions of the metrics count calls by name, in another

@@ -75,11 +75,12 @@ func TestDrives(t *testing.T) {
 		want   []string
 		err    string
 	}{
-		"four":      {"a set with erasure coding", v1alpha1.MinIOEngine{Drives: 4}, []string{"$(DIR)/drive1", "$(DIR)/drive2", "$(DIR)/drive3", "$(DIR)/drive4"}, ""},
-		"a disk":    {"a folder of its own on it", v1alpha1.MinIOEngine{DriveFolders: []string{"/mnt/nvme0/"}}, []string{"/mnt/nvme0/$(ID)"}, ""},
-		"two":       {"MinIO would refuse it later", v1alpha1.MinIOEngine{Drives: 2}, nil, "drives: MinIO has no erasure code for 2 drives: use 1, or at least 4"},
-		"two disks": {"the same", v1alpha1.MinIOEngine{DriveFolders: []string{"/a", "/b"}}, nil, "driveFolders: MinIO has no erasure code for 2 drives: use 1, or at least 4"},
-		"the root":  {"a folder there is not on the disk that was meant", v1alpha1.MinIOEngine{DriveFolders: []string{"//"}}, nil, "driveFolders[0]: the root of the file system holds no drive: name the mount point of a disk"},
+		"four":            {"a set with erasure coding", v1alpha1.MinIOEngine{Drives: 4}, []string{"$(DIR)/drive1", "$(DIR)/drive2", "$(DIR)/drive3", "$(DIR)/drive4"}, ""},
+		"a disk":          {"a folder of its own on it", v1alpha1.MinIOEngine{DriveFolders: []string{"/mnt/nvme0/"}}, []string{"/mnt/nvme0/$(ID)"}, ""},
+		"two":             {"MinIO would refuse it later", v1alpha1.MinIOEngine{Drives: 2}, nil, "drives: MinIO has no erasure code for 2 drives: use 1, or at least 4"},
+		"two disks":       {"the same", v1alpha1.MinIOEngine{DriveFolders: []string{"/a", "/b"}}, nil, "driveFolders: MinIO has no erasure code for 2 drives: use 1, or at least 4"},
+		"one disk, twice": {"it has room for one drive", v1alpha1.MinIOEngine{DriveFolders: []string{"/a", "/b", "/a/"}}, nil, "driveFolders[2]: /a is named twice: each drive needs a folder of its own"},
+		"the root":        {"a folder there is not on the disk that was meant", v1alpha1.MinIOEngine{DriveFolders: []string{"//"}}, nil, "driveFolders[0]: the root of the file system holds no drive: name the mount point of a disk"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := planned(t, c.in)
@@ -94,6 +95,41 @@ func TestDrives(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.want, got.Argv[len(got.Argv)-len(c.want):]); diff != "" {
 				t.Errorf("the arguments end otherwise, -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// On several nodes every process is told of all drives, in one order: those of one folder after the other, so that each
+// erasure set has drives of many nodes.
+func TestSeveralNodes(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		in     v1alpha1.MinIOEngine
+		nodes  int32
+		drives []string
+		err    string
+	}{
+		"two of each": {"", v1alpha1.MinIOEngine{Drives: 2}, 2, []string{"$(EACH)http://$(ADDRESS)$(DIR)/drive1", "$(EACH)http://$(ADDRESS)$(DIR)/drive2"}, ""},
+		"disks":       {"", v1alpha1.MinIOEngine{DriveFolders: []string{"/mnt/nvme0"}}, 4, []string{"$(EACH)http://$(ADDRESS)/mnt/nvme0/$(ID)"}, ""},
+		"too few":     {"MinIO would refuse it later", v1alpha1.MinIOEngine{}, 2, nil, "drives: MinIO has no erasure code for 2 nodes × 1 = 2 drives: use 1, or at least 4"},
+		"no sets":     {"the same", v1alpha1.MinIOEngine{DriveFolders: []string{"/a"}}, 17, nil, "driveFolders: MinIO cannot divide 17 nodes × 1 = 17 drives into equal sets of at most 16: use another number"},
+		"many":        {"sets of ten and of less", v1alpha1.MinIOEngine{}, 20, []string{"$(EACH)http://$(ADDRESS)$(DIR)/drive1"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s rundir.Service
+			err := minio.Engine{}.Plan(&v1alpha1.ServiceParameters{MinIO: &c.in, Resources: v1alpha1.Resources{Nodes: c.nodes}}, 1, &s)
+			if c.err != "" {
+				if err == nil || err.Error() != c.err {
+					t.Errorf("%s: got %v, want %s", c.reason, err, c.err)
+				}
+				return
+			}
+			if err != nil || s.Group != int(c.nodes) || s.Worker != nil {
+				t.Fatalf("%s: %v; %+v", c.reason, err, s)
+			}
+			if diff := cmp.Diff(c.drives, s.Argv[len(s.Argv)-len(c.drives):]); diff != "" {
+				t.Errorf("%s: the arguments end otherwise, -want +got:\n%s", c.reason, diff)
 			}
 		})
 	}

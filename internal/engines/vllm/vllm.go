@@ -1,14 +1,14 @@
-// Package vllm is the engine of the inference server vLLM on one node.
+// Package vllm is the engine of the inference server vLLM, on one node or on several.
 package vllm
 
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/internal/engines/openai"
@@ -30,12 +30,21 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 	if err := checkFolders(c); err != nil {
 		return err
 	}
-	argv, err := argv(p)
+	if err := checkSizes(p); err != nil {
+		return err
+	}
+	options, err := options(c)
 	if err != nil {
 		return err
 	}
-	s.Argv = slices.Concat(argv, c.ExtraArgs)
+	s.Argv = slices.Concat(serve(c), options, c.ExtraArgs)
+	s.Ports = []rundir.Port{{Name: "http"}, {Name: "internal"}}
 	s.Env = environ(c)
+	openai.Plan(s, cmp.Or(c.ServedModelName, c.Model))
+	s.Scrapes[0].Settle = rundir.Duration(settle)
+	if p.Resources.Nodes > 1 {
+		spread(p, options, s)
+	}
 	for _, e := range c.Env {
 		s.Env = append(s.Env, rundir.EnvVar(e))
 	}
@@ -51,10 +60,11 @@ func (Engine) Plan(p *v1alpha1.ServiceParameters, _ uint64, s *rundir.Service) e
 			s.Image.Binds = append(s.Image.Binds, rundir.Bind{Path: path.Clean(c.CacheFolder), Writable: true})
 		}
 	}
-	s.Ports = []rundir.Port{{Name: "http"}, {Name: "internal"}}
-	openai.Plan(s, cmp.Or(c.ServedModelName, c.Model))
 	return nil
 }
+
+// settle is how much later than a token leaves it may be counted: that is done aside, by the process that answers.
+const settle = 250 * time.Millisecond
 
 // runCache is where the caches lie that do not outlive the run.
 const runCache = "$(DIR)/cache"
@@ -70,17 +80,21 @@ func checkFolders(c *v1alpha1.VLLMEngine) error {
 	return nil
 }
 
-// argv is the command line. What a recipe does not say is left to vLLM, so that its own defaults are what is measured.
-// --disable-log-requests is not there: new versions do not log requests and refuse the flag.
-func argv(p *v1alpha1.ServiceParameters) ([]string, error) {
-	c := p.VLLM
-	size := cmp.Or(c.TensorParallelSize, 1)
-	if gpus := p.Resources.GPUsPerNode; gpus > 0 && size > gpus {
-		return nil, v1alpha1.At("tensorParallelSize", fmt.Errorf("%d GPUs share each layer, and resources.gpusPerNode asks for %d: ask for as many", size, gpus))
-	}
-	out := []string{
-		"vllm", "serve", c.Model, "--served-model-name", cmp.Or(c.ServedModelName, c.Model), "--host", "$(HOST)", "--port", "$(PORT)",
-		"--tensor-parallel-size", strconv.Itoa(int(size)), "--enable-prompt-tokens-details",
+// serve is the beginning of the command line, with where it listens.
+func serve(c *v1alpha1.VLLMEngine) []string {
+	return append(named(c), "--host", "$(HOST)", "--port", "$(PORT)")
+}
+
+func named(c *v1alpha1.VLLMEngine) []string {
+	return []string{"vllm", "serve", c.Model, "--served-model-name", cmp.Or(c.ServedModelName, c.Model)}
+}
+
+// options are the same on every node. What a recipe does not say is left to vLLM, so that its own defaults are what is
+// measured. --disable-log-requests is not there: new versions do not log requests and refuse the flag.
+func options(c *v1alpha1.VLLMEngine) ([]string, error) {
+	out := []string{"--tensor-parallel-size", strconv.Itoa(int(cmp.Or(c.TensorParallelSize, 1))), "--enable-prompt-tokens-details"}
+	if c.PipelineParallelSize > 1 {
+		out = append(out, "--pipeline-parallel-size", strconv.Itoa(int(c.PipelineParallelSize)))
 	}
 	if c.GPUMemoryUtilization != "" {
 		if share, err := c.GPUMemoryUtilization.Float(); err != nil || share <= 0 || share > 1 {
@@ -98,6 +112,12 @@ func argv(p *v1alpha1.ServiceParameters) ([]string, error) {
 		out = append(out, "--dtype", c.DType)
 	}
 	return out, nil
+}
+
+// isOffline says that vLLM may not ask Hugging Face.
+func isOffline(c *v1alpha1.VLLMEngine) bool {
+	mayBeThere := c.CacheFolder != "" || strings.HasPrefix(c.Model, "/")
+	return c.Download == v1alpha1.DownloadNever || c.Download == "" && mayBeThere
 }
 
 // environ keeps every cache out of the home folder, which a container may not see or may not write.
@@ -119,7 +139,7 @@ func environ(c *v1alpha1.VLLMEngine) []rundir.EnvVar {
 		{Name: "VLLM_PORT", Value: "$(PORT_INTERNAL)"},
 		{Name: "VLLM_NO_USAGE_STATS", Value: "1"},
 	}
-	if c.Download != v1alpha1.DownloadAllow {
+	if isOffline(c) {
 		out = append(out, rundir.EnvVar{Name: "HF_HUB_OFFLINE", Value: "1"}, rundir.EnvVar{Name: "TRANSFORMERS_OFFLINE", Value: "1"})
 	}
 	return out

@@ -3,6 +3,7 @@ package vllm_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -49,7 +50,7 @@ func service(model string, argv ...string) rundir.Service {
 			{Type: rundir.ProbeModel, Model: model},
 			{Type: rundir.ProbeToken, Model: model},
 		},
-		Scrapes: []rundir.Scrape{{Name: "server", PortName: "http", Path: "/metrics"}},
+		Scrapes: []rundir.Scrape{{Name: "server", PortName: "http", Path: "/metrics", Settle: rundir.Duration(250 * time.Millisecond)}},
 		CrossChecks: []rundir.CrossCheck{
 			{Target: "server", Metric: "vllm:generation_tokens_total", Total: "output_tokens"},
 			{Target: "server", Metric: "vllm:prompt_tokens_total", Total: "input_tokens"},
@@ -58,7 +59,7 @@ func service(model string, argv ...string) rundir.Service {
 	}
 }
 
-// What a recipe gets that names a model and no more: nothing is downloaded, and the caches go with the run.
+// What a recipe gets that names a model and no more: it is downloaded, for nothing is there, and the caches go with the run.
 func TestPlan(t *testing.T) {
 	got, err := planned(t, v1alpha1.ServiceParameters{VLLM: &v1alpha1.VLLMEngine{Model: "facebook/opt-125m"}}, nil)
 	if err != nil {
@@ -66,10 +67,34 @@ func TestPlan(t *testing.T) {
 	}
 	want := service("facebook/opt-125m", "vllm", "serve", "facebook/opt-125m", "--served-model-name", "facebook/opt-125m",
 		"--host", "$(HOST)", "--port", "$(PORT)", "--tensor-parallel-size", "1", "--enable-prompt-tokens-details")
-	want.Env = environ("$(DIR)/cache", offline()...)
+	want.Env = environ("$(DIR)/cache")
 	want.Folders = []string{"$(DIR)/cache"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Hugging Face is asked for what cannot be there, and else only where the recipe allows it.
+func TestOffline(t *testing.T) {
+	for reason, c := range map[string]struct {
+		in   v1alpha1.VLLMEngine
+		want bool
+	}{
+		"no cache that could have it":   {v1alpha1.VLLMEngine{Model: "m"}, false},
+		"a cache is there for that":     {v1alpha1.VLLMEngine{Model: "m", CacheFolder: "/cache"}, true},
+		"a folder is the model":         {v1alpha1.VLLMEngine{Model: "/m"}, true},
+		"the image may have it":         {v1alpha1.VLLMEngine{Model: "m", Download: v1alpha1.DownloadNever}, true},
+		"a cache that is filled by use": {v1alpha1.VLLMEngine{Model: "m", CacheFolder: "/cache", Download: v1alpha1.DownloadAllow}, false},
+	} {
+		got, err := planned(t, v1alpha1.ServiceParameters{VLLM: &c.in}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range offline() {
+			if slices.Contains(got.Env, e) != c.want {
+				t.Errorf("%s: %s is set: %t, want %t", reason, e.Name, !c.want, c.want)
+			}
+		}
 	}
 }
 

@@ -58,12 +58,13 @@ func tlsConfig(given *tls.Config, host string) *tls.Config {
 }
 
 // Connection is a worker's own connection, kept open between exchanges while it is fresh. An exchange is Open, Write,
-// Head, the Body to its end, and Finish.
+// WriteMore and Sent for a long request, Head, the Body to its end, and Finish.
 type Connection struct {
 	Stream
 
 	options *Options
 	release func() bool
+	early   bool
 
 	mu   sync.Mutex
 	open net.Conn // what is read and written; nil for none
@@ -106,7 +107,7 @@ func (c *Connection) Open(now int64, l Limits) error {
 		}
 	}
 	c.conn = c.open
-	c.r, c.w = 0, 0
+	c.r, c.w, c.early = 0, 0, false
 	c.Start(l)
 	return nil
 }
@@ -137,24 +138,109 @@ func (c *Connection) dial(now, due int64) error {
 	return nil
 }
 
-// Write sends a part of the request. A server that refuses a request may answer before it has read all of it, and close:
-// then there is no error, and the answer counts.
+// Write sends the request, or its beginning. A server that refuses a request may answer before it has read all of it, and
+// close: then there is no error, Early says so, and the answer counts.
 func (c *Connection) Write(b []byte) error {
-	var err error
+	return c.unlessHeard(c.send(b))
+}
+
+func (c *Connection) send(b []byte) error {
 	if c.socket != nil {
-		err = c.socket.write(b)
-	} else {
-		_, err = c.conn.Write(b)
+		return c.socket.write(b)
 	}
-	if err != nil && c.Fill() != nil {
-		return err
+	_, err := c.conn.Write(b)
+	return err
+}
+
+// lookEvery is how often a long write that waits for the server looks for an answer: some servers, those in Go among them,
+// do not read the rest of a request that they have refused, and close half a second later.
+const lookEvery = 20 * time.Millisecond
+
+// WriteMore is Write for the parts after the first. It sends nothing more once an answer has begun or the context has
+// ended. After the last part comes Sent.
+func (c *Connection) WriteMore(b []byte) error {
+	c.Limits.sending = c.clock.Now() // for all before this part was taken
+	for !c.begun() {
+		due := c.Limits.Due()
+		c.writeBy(due)
+		// The end of the context sets a deadline too, which this one may have replaced.
+		if c.ctx.Err() != nil {
+			return context.Cause(c.ctx)
+		}
+		err := c.send(b)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return c.unlessHeard(err)
+		}
+		if c.socket == nil { // how much of it went out is not known
+			return err
+		}
+		now, left := c.clock.Now(), c.socket.left()
+		if len(left) == len(b) && now >= due {
+			return err // begun has looked for an answer
+		}
+		if len(left) < len(b) {
+			b, c.Limits.sending = left, now
+		}
 	}
 	return nil
 }
 
+// writeBy sets the deadline of the next write: due, or the next look for an answer where the write can go on after it.
+func (c *Connection) writeBy(due int64) {
+	if c.socket != nil {
+		due = min(due, c.clock.Now()+int64(lookEvery))
+	}
+	var deadline time.Time
+	if due != Never {
+		deadline = c.clock.Deadline(due)
+	}
+	_ = c.conn.SetWriteDeadline(deadline) // it fails only on a closed connection, and then the write says so
+}
+
+// Sent says that the request is out, so that the wait for its answer begins.
+func (c *Connection) Sent() { c.Limits.Await(c.clock.Now()) }
+
+// Early says that the answer came before the whole request was sent. The rest of it is not sent any more, so the connection
+// is not used again.
+func (c *Connection) Early() bool { return c.early }
+
+// begun looks for an answer, without a wait. Below TLS there is more than answers, and to read one would wait.
+func (c *Connection) begun() bool {
+	c.early = c.early || c.options.TLS == nil && c.raw != nil && !c.raw.quiet() && c.Fill() == nil && c.answered()
+	return c.early
+}
+
+// unlessHeard is the error of a write, unless there is an answer none the less.
+func (c *Connection) unlessHeard(err error) error {
+	if err == nil {
+		return nil
+	}
+	for !c.answered() {
+		if c.Fill() != nil {
+			return err
+		}
+	}
+	c.early = true
+	return nil
+}
+
+// answered says that the head of an answer is there, or what is none. Interim answers (1xx) are passed over.
+func (c *Connection) answered() bool {
+	for {
+		h, n, err := parseHead(c.Unread())
+		if err != nil || n > 0 && (h.Status >= 200 || h.Status == 101) {
+			return true
+		}
+		if n == 0 {
+			return false
+		}
+		c.take(n)
+	}
+}
+
 // Finish ends an exchange. A connection that cannot be used again is closed.
 func (c *Connection) Finish(keep bool) {
-	if !keep {
+	if !keep || c.early {
 		c.Close()
 	}
 	c.used = c.clock.Now()

@@ -103,6 +103,9 @@ func (s *socket) write(p []byte) error {
 	return nil
 }
 
+// left is what write has not sent when it failed.
+func (s *socket) left() []byte { return s.buf }
+
 // await sets the mark. That cannot fail on a TCP connection that is open.
 func (s *socket) await(n int) {
 	if s.mark != n {

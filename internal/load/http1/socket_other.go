@@ -38,6 +38,8 @@ func (*socket) readNow([]byte, int) int { panic("http1: no connection is read di
 
 func (*socket) write([]byte) error { panic("http1: no connection is written directly here") }
 
+func (*socket) left() []byte { panic("http1: no connection is written directly here") }
+
 func (*socket) await(int) { panic("http1: no connection is read directly here") }
 
 func (s *socket) quiet() bool {

@@ -73,7 +73,21 @@ if [ "$old" -lt "$attempt" ]; then
     words=$(LC_ALL=C ln -sfT -- "$attempt" "../.current.$attempt" 2>&1 && LC_ALL=C mv -fT -- "../.current.$attempt" ../current 2>&1) ||
         finish WorkDirUnusable 74 "$words"
 fi
-module load env/release/2024.1 || finish Error 1 "module load "env/release/2024.1" failed; job.log says why"
+
+# load_module NAME: what the module system says goes to job.log, and into exit.json when it fails. Some only say so.
+load_module() {
+    local said=".module.$SLURM_JOB_ID" code=0 words
+    local -a flat
+    module load "$1" 2>"$said" || code=$?
+    words=$(<"$said")
+    rm -f -- "$said"
+    [ -z "$words" ] || printf '%s\n' "$words" >&2
+    case $words in *'Unable to locate a modulefile'*) code=1 ;; esac
+    [ "$code" -ne 0 ] || return 0
+    read -r -d '' -a flat <<<"$words"
+    finish ModuleMissing 1 "module load $1 failed: see what a compute node has (module avail) and name that in the Site's modules; it says: ${flat[*]:0:60}"
+}
+load_module env/release/2024.1
 
 # The signals may come before the child is there: they are kept and handed on then. Until it has let go of these traps it
 # would lose a signal in them: it says when.

@@ -47,7 +47,7 @@ type run struct {
 	root string
 }
 
-// Run runs every case, each on a harness of its own. The seed is printed; ASSAY_SEED sets it.
+// Run runs every case, each on a harness of its own and in parallel. The seed is printed; ASSAY_SEED sets it.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	seed := seedOf(t)
 	for _, c := range []struct {
@@ -69,8 +69,11 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"kept", kept},
 		{"service fails", serviceFails},
 		{"secrets", secrets},
+		{"several ranks", func(r *run) { severalRanks(r, 1, 3) }},
+		{"replicas", func(r *run) { severalRanks(r, 2, 2) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			h := open(t)
 			if h.Patience == 0 {
 				h.Patience = time.Minute

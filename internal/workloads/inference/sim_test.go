@@ -1,6 +1,7 @@
 package inference
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -12,6 +13,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -149,7 +152,7 @@ func compareStamps(t *testing.T, emissions map[string][]int64, seen *bytes.Reade
 	t.Logf("seen after emission: p50 %v p99 %v", time.Duration(late[len(late)/2]), time.Duration(late[len(late)*99/100]))
 }
 
-// Every fault of the simulator is named for what it is.
+// Every fault of the simulator is named for what it is, and the tokens until then are those that it counts, as vLLM does.
 func TestSimulatorFaults(t *testing.T) {
 	for fault, want := range map[llmsim.FaultType]load.ErrorCount{
 		llmsim.RateLimit:   {Kind: "http_4xx", Code: 429},
@@ -176,8 +179,39 @@ func TestSimulatorFaults(t *testing.T) {
 			if diff := cmp.Diff([]load.ErrorCount{want}, out.Errors); diff != "" {
 				t.Errorf("errors (-want +got):\n%s", diff)
 			}
+			for total, metric := range map[string]string{InputTokens: "vllm:prompt_tokens_total", OutputTokens: "vllm:generation_tokens_total"} {
+				if got, counted := out.Total(total).All, counter(t, server.URL, metric); float64(got) != counted {
+					t.Errorf("the client counts %d %s, the simulator %v", got, total, counted)
+				}
+			}
 		})
 	}
+}
+
+// counter is the sum of a counter's series.
+func counter(t *testing.T, address, name string) float64 {
+	t.Helper()
+	answer, err := http.Get(address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	sum, found := 0.0, false
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		series, value, _ := strings.Cut(lines.Text(), " ")
+		if base, _, _ := strings.Cut(series, "{"); base != name {
+			continue
+		}
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, found = sum+n, true
+	}
+	if !found {
+		t.Fatalf("there is no counter %s", name)
+	}
+	return sum
 }
 
 func answerOne(w http.ResponseWriter, _ *http.Request) {

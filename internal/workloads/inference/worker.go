@@ -89,17 +89,21 @@ func worded(sample string) string {
 	return sample
 }
 
-// countInput counts the prompt of a request that the server took; that of one which succeeded belongs to its end.
+// countInput counts the prompt of a request of whose answer a token came; that of one which succeeded belongs to its end.
+// vLLM counts it then too, with the first token: a prompt that it accepted with a 200 and then refused, failed or answered
+// with nothing is in no counter of its.
 func (w *worker) countInput(op *load.Op, out outcome) {
-	n := w.timeline.input
-	if n < 0 && out.answered {
-		n = w.asked.input
+	n := 0
+	if len(w.timeline.stamps) > 0 || w.timeline.output > 0 {
+		if n = w.timeline.input; n < 0 {
+			n = w.asked.input
+		}
 	}
 	at := int64(load.Nowhen)
 	if out.kind == "" {
 		at = w.timeline.stamps[len(w.timeline.stamps)-1]
 	}
-	op.Count(inputTokens, at, int64(max(0, n)))
+	op.Count(inputTokens, at, int64(n))
 }
 
 // prepare writes the request into message.
@@ -123,8 +127,6 @@ type outcome struct {
 	code   int
 	sample string
 	err    error
-	// answered says that the server accepted the request.
-	answered bool
 }
 
 // exchange sends the request and reads the answer.
@@ -147,7 +149,6 @@ func (w *worker) exchange(op *load.Op) outcome {
 		out, err = w.sample(&body, refused)
 	} else {
 		out, err = w.answer(&body)
-		out.answered = true
 	}
 	op.Done = w.connection.At
 	keep = err == nil && !h.Close && body.Over() && len(w.connection.Unread()) == 0
@@ -275,7 +276,7 @@ func (w *worker) finish(body *http1.Body) error {
 
 // verdict judges a whole answer by its tokens.
 func (w *worker) verdict() outcome {
-	out := outcome{answered: true}
+	var out outcome
 	n := w.timeline.tokens()
 	switch {
 	case len(w.timeline.stamps) == 0:

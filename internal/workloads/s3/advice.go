@@ -6,6 +6,9 @@ import (
 	"html"
 	"net/http"
 	"strings"
+
+	"assay.bench/internal/load"
+	"assay.bench/internal/load/http1"
 )
 
 // advised adds to an error of the set-up what to do about it.
@@ -15,6 +18,9 @@ func (w *worker) advised(err error) error {
 	}
 	if refused, is := errors.AsType[*apiError](err); is {
 		return fmt.Errorf("%w: %s", err, advice(refused.Status, refused.Code))
+	}
+	if http1.DialKind(err) == load.TLS {
+		return fmt.Errorf("%w: put the certificate of the authority that vouches for %s into target.ca", err, w.workload.options.URL)
 	}
 	return fmt.Errorf("%w: see that %s is the address of an S3 server, and that it runs", err, w.workload.options.URL)
 }
@@ -28,7 +34,7 @@ func advice(status int, code string) string {
 		return "set the clock of this node, or of the server"
 	case status == http.StatusForbidden || status == http.StatusConflict:
 		return "use credentials that may, or another bucket"
-	case status >= http.StatusInternalServerError:
+	case status >= http.StatusInternalServerError || code == "IncompleteBody": // MinIO's word when a disk fills meanwhile
 		return "see the log of the server, and whether its disks are full"
 	}
 	return "see the log of the server"

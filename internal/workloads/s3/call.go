@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
@@ -44,8 +45,17 @@ func (e *apiError) Error() string {
 // errNoS3 says that somebody answered who does not speak S3.
 var errNoS3 = errors.New("the endpoint does not speak S3: name the API's address, not a console's or a proxy's")
 
-// call makes one request outside of the load, and returns the body of its answer.
-func (w *worker) call(name string, r request, body []byte) ([]byte, error) {
+// call makes one request outside of the load, as often as persist does, and returns the body of its answer.
+func (w *worker) call(ctx context.Context, name string, r request) (answer []byte, err error) {
+	err = w.persist(ctx, func() error {
+		answer, err = w.once(name, r, nil)
+		return err
+	})
+	return answer, err
+}
+
+// once is one attempt of call.
+func (w *worker) once(name string, r request, body []byte) ([]byte, error) {
 	sum := sha256.Sum256(body)
 	r.payload = hex.EncodeToString(sum[:])
 	b := append(append(w.message[:0], r.method...), ' ')
@@ -61,21 +71,30 @@ func (w *worker) call(name string, r request, body []byte) ([]byte, error) {
 
 	c, now := w.connection, w.workload.options.Clock.Now()
 	if err := c.Open(now, w.workload.options.Timeouts.From(now)); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, &failure{http1.DialKind(err), err})
 	}
 	keep := false
 	defer func() { c.Finish(keep) }()
 	if err := c.Write(w.message); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, w.failed(err))
 	}
 	w.calls[name]++ // it went out, so the server may have counted it
 	answer, err := w.called(r.method)
 	refused, _ := errors.AsType[*apiError](err)
 	keep = err == nil || refused != nil
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	switch {
+	case err == nil:
+		return answer, nil
+	case refused == nil && !errors.Is(err, errNoS3):
+		err = w.failed(err)
 	}
-	return answer, nil
+	return nil, fmt.Errorf("%s: %w", name, err)
+}
+
+// failed is an error of the connection with its kind.
+func (w *worker) failed(err error) error {
+	kind, _ := w.connection.Failure(err, load.Reset)
+	return &failure{kind, err}
 }
 
 // called reads the whole answer to a message; one that says no is an *apiError.
@@ -118,7 +137,7 @@ func refusal(method string, status int, answer []byte) error {
 	if method == "HEAD" || xml.Unmarshal(answer, refused) == nil && refused.Code != "" {
 		return refused
 	}
-	if status >= http.StatusInternalServerError {
+	if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests {
 		return &apiError{Status: status}
 	}
 	return fmt.Errorf("%w (HTTP %d)", errNoS3, status)
@@ -132,8 +151,12 @@ func status(err error) int {
 	return 0
 }
 
-// store puts one object outside of the load.
-func (w *worker) store(obj object) error {
+// store puts one object outside of the load, as often as persist does.
+func (w *worker) store(ctx context.Context, obj object) error {
+	return w.persist(ctx, func() error { return w.storeOnce(obj) })
+}
+
+func (w *worker) storeOnce(obj object) error {
 	op := &load.Op{Sent: w.workload.options.Clock.Now()}
 	w.prepare(opPut, obj)
 	out := w.exchange(op, opPut, obj)
@@ -150,5 +173,5 @@ func (w *worker) store(obj object) error {
 	case err == nil:
 		err = errors.New(out.sample)
 	}
-	return fmt.Errorf("%s of %s: %s: %w", callPutObject, w.path, out.kind, w.advised(err))
+	return fmt.Errorf("%s of %s: %s: %w", callPutObject, w.path, out.kind, w.advised(&failure{out.kind, err}))
 }

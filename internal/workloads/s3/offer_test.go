@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -16,7 +17,7 @@ func fixed(n int64) rundir.Size {
 }
 
 func TestMixIsExactInEachRound(t *testing.T) {
-	o := newOffer(&rundir.S3{Mix: rundir.S3Mix{Put: 30, Get: 90, Head: 60, Delete: 20}, Objects: 10, Size: fixed(1)}, 5, 8)
+	o := newOffer(&rundir.S3{Mix: rundir.S3Mix{Put: 30, Get: 90, Head: 60, Delete: 20}, Objects: 10, Size: fixed(1)}, 5, 8, 1, false)
 	if want := [operations]int{3, 9, 6, 2}; o.weights != want || o.round != 20 {
 		t.Fatalf("weights %v in rounds of %d, want %v of 20", o.weights, o.round, want)
 	}
@@ -40,28 +41,36 @@ func TestMixIsExactInEachRound(t *testing.T) {
 	}
 }
 
-// Each delete is of an object that was written, or stored, long enough before, and that no other request deletes.
+// In an open loop each delete is of an object that its rank wrote, or stored, long enough before, and that no other request
+// deletes.
 func TestDeletesFollowWrites(t *testing.T) {
 	for name, mix := range map[string]rundir.S3Mix{
 		"as many":  {Put: 1, Delete: 1},
 		"fewer":    {Put: 15, Get: 45, Head: 30, Delete: 10},
 		"few puts": {Put: 1, Get: 98, Delete: 1},
 	} {
-		t.Run(name, func(t *testing.T) {
-			const inFlight, requests = 16, 5000
-			o := newOffer(&rundir.S3{Mix: mix, Objects: 10, Size: fixed(1)}, 9, inFlight)
-			var w order
-			wrote := map[uint64]uint64{} // by number, the request that did
-			gone := map[string]bool{}
-			for i := range uint64(requests) {
-				op, obj := o.of(load.Request{Phase: load.Measure, Index: i}, &w)
-				switch op {
-				case opPut:
-					if _, twice := wrote[obj.number]; twice || obj.set != written {
-						t.Fatalf("request %d writes %+v again", i, obj)
+		for _, ranks := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s, %d ranks", name, ranks), func(t *testing.T) {
+				const inFlight, requests = 18, 9000
+				o := newOffer(&rundir.S3{Mix: mix, Objects: 10, Size: fixed(1)}, 9, inFlight, ranks, false)
+				var w order
+				wrote := map[uint64]uint64{} // by number, the request that did
+				gone := map[string]bool{}
+				for i := range uint64(requests) {
+					op, obj := o.of(load.Request{Phase: load.Measure, Index: i}, &w)
+					if op != opPut && op != opDelete {
+						continue
 					}
-					wrote[obj.number] = i
-				case opDelete:
+					if rank, _, _ := o.place(obj.set, obj.number); rank != i%uint64(ranks) {
+						t.Fatalf("request %d is for %+v, of rank %d", i, obj, rank)
+					}
+					if op == opPut {
+						if _, twice := wrote[obj.number]; twice || obj.set != written {
+							t.Fatalf("request %d writes %+v again", i, obj)
+						}
+						wrote[obj.number] = i
+						continue
+					}
 					key := string(obj.appendKey(nil))
 					if gone[key] {
 						t.Fatalf("request %d deletes %s again", i, key)
@@ -75,9 +84,62 @@ func TestDeletesFollowWrites(t *testing.T) {
 						t.Fatalf("request %d deletes %s, written by request %d (%t): less than %d before", i, key, at, found, 2*inFlight)
 					}
 				}
+				if len(gone) == 0 {
+					t.Error("nothing was deleted")
+				}
+			})
+		}
+	}
+}
+
+// In a closed loop each delete is of an object that the same worker wrote earlier in its round; nothing is stored for it.
+// Which one, depends on the number of the request alone, and each round of a worker holds the mix.
+func TestDeletesFollowTheirWorker(t *testing.T) {
+	for name, mix := range map[string]rundir.S3Mix{
+		"as many": {Put: 1, Delete: 1}, "fewer": {Put: 15, Get: 45, Head: 30, Delete: 10}, "odd": {Put: 7, Get: 3, Delete: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const workers, rounds = 6, 40
+			plan := &rundir.S3{Mix: mix, Objects: 10, Size: fixed(1)}
+			o, alone := newOffer(plan, 9, workers, 2, true), newOffer(plan, 9, workers, 1, true)
+			if n := o.stored(victims, load.Measure); n != 0 {
+				t.Errorf("%d objects are stored to be deleted", n)
 			}
-			if len(gone) == 0 {
-				t.Error("nothing was deleted")
+			written, orders := map[uint64]bool{}, map[string]bool{}
+			for worker := range uint64(workers) {
+				var w, other order
+				for round := range rounds {
+					var got [operations]int
+					var sequence []byte
+					open := map[uint64]bool{}
+					for turn := range o.round {
+						i := uint64(round*o.round+turn)*workers + worker
+						op, obj := o.of(load.Request{Phase: load.Measure, Index: i}, &w)
+						got[op]++
+						sequence = append(sequence, byte('0'+op))
+						switch op {
+						case opPut:
+							if written[obj.number] {
+								t.Fatalf("request %d writes %+v again", i, obj)
+							}
+							written[obj.number], open[obj.number] = true, true
+						case opDelete:
+							if !open[obj.number] {
+								t.Fatalf("request %d deletes %+v, which its worker has not written in this round", i, obj)
+							}
+							delete(open, obj.number)
+						}
+						if op2, obj2 := alone.of(load.Request{Phase: load.Measure, Index: i}, &other); op2 != op || obj2 != obj {
+							t.Fatalf("request %d of one rank is %d %+v, of two %d %+v", i, op2, obj2, op, obj)
+						}
+					}
+					if orders[string(sequence)] = true; got != o.weights {
+						t.Fatalf("round %d of worker %d holds %v, want %v", round, worker, got, o.weights)
+					}
+				}
+			}
+			if name == "fewer" && len(orders) < workers*rounds*9/10 {
+				t.Errorf("only %d orders in %d rounds", len(orders), workers*rounds)
 			}
 		})
 	}
@@ -103,17 +165,17 @@ func TestOfferIsAFunction(t *testing.T) {
 	for i := range uint64(200) {
 		indices = append(indices, i*7%200)
 	}
-	forward := look(newOffer(plan, 3, 4), indices)
+	forward := look(newOffer(plan, 3, 4, 2, false), indices)
 	slices.Reverse(indices)
-	if diff := cmp.Diff(forward, look(newOffer(plan, 3, 4), indices), cmp.AllowUnexported(sight{}, object{})); diff != "" {
+	if diff := cmp.Diff(forward, look(newOffer(plan, 3, 4, 2, false), indices), cmp.AllowUnexported(sight{}, object{})); diff != "" {
 		t.Errorf("the order of looking matters:\n%s", diff)
 	}
-	if cmp.Equal(forward, look(newOffer(plan, 4, 4), indices), cmp.AllowUnexported(sight{}, object{})) {
+	if cmp.Equal(forward, look(newOffer(plan, 4, 4, 2, false), indices), cmp.AllowUnexported(sight{}, object{})) {
 		t.Error("another seed offers the same")
 	}
 	var w order
 	seen := map[uint64]string{}
-	o := newOffer(plan, 3, 4)
+	o := newOffer(plan, 3, 4, 2, false)
 	for _, phase := range []load.Phase{load.Warmup, load.Measure, load.Cooldown} {
 		for i := range uint64(300) {
 			_, obj := o.of(load.Request{Phase: phase, Index: i}, &w)

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -52,22 +50,21 @@ type list struct {
 }
 
 // Store makes ready for the load: rank 0 makes the bucket where there is none, refuses a prefix that holds anything, and
-// marks it; then each rank stores its share of what the load reads and deletes. It returns the calls that it made, also
-// beside an error.
-func (w *Workload) Store(ctx context.Context, rank, ranks int) (Calls, error) {
+// marks it; then each rank stores its share of what the load reads, and what it deletes itself. It returns the calls that
+// it made, also beside an error.
+func (w *Workload) Store(ctx context.Context) (Calls, error) {
 	one := newWorker(ctx, w)
 	defer one.Close()
 	claim := one.claim
-	if rank > 0 {
+	if w.options.Rank > 0 {
 		claim = one.awaitMark
 	}
 	if err := claim(ctx); err != nil {
 		return one.calls, fmt.Errorf("s3: %w", err)
 	}
 	share := func(yield func(object) bool) {
-		i := 0
 		for obj := range w.beforehand() {
-			if i++; (i-1)%ranks == rank && !yield(obj) {
+			if rank, _, _ := w.offer.place(obj.set, obj.number); rank == uint64(w.options.Rank) && !yield(obj) {
 				return
 			}
 		}
@@ -76,8 +73,10 @@ func (w *Workload) Store(ctx context.Context, rank, ranks int) (Calls, error) {
 		w.toStore.Add(1)
 	}
 	calls, err := parallel(ctx, w, share, func(x *worker, obj object) error {
-		err := x.store(obj)
+		w.ledger.begin(obj)
+		err := x.store(ctx, obj)
 		if err == nil {
+			w.ledger.keep(obj)
 			w.stored.Add(1)
 		}
 		return err
@@ -96,7 +95,7 @@ func (w *Workload) Stored() (done, all int64) { return w.stored.Load(), w.toStor
 func (w *Workload) beforehand() func(yield func(object) bool) {
 	return func(yield func(object) bool) {
 		for _, phase := range []load.Phase{load.Warmup, load.Measure, load.Cooldown} {
-			for _, s := range []set{dataSet, victims} {
+			for _, s := range []set{dataSet, victims, spares} {
 				for n := range w.offer.stored(s, phase) {
 					if !yield(w.offer.object(s, phase, n)) {
 						return
@@ -147,32 +146,42 @@ func parallel[T any](ctx context.Context, w *Workload, each func(yield func(T) b
 }
 
 // claim makes sure of the bucket and that nothing lies below the prefix, and stores the mark.
-func (w *worker) claim(context.Context) error {
+func (w *worker) claim(ctx context.Context) error {
 	p := &w.workload.options.Plan
-	found, err := w.list("", 1)
+	found, err := w.list(ctx, "", 1)
 	if status(err) == http.StatusNotFound {
-		found, err = list{}, w.createBucket()
+		found, err = list{}, w.createBucket(ctx)
 	}
 	if err == nil && len(found.Contents) > 0 {
 		return fmt.Errorf("bucket %s holds %s, which is not ours: name another prefix, or remove it yourself", p.Bucket, found.Contents[0].Key)
 	}
 	if err == nil {
-		// From here on the mark may be there, also when its answer is lost; a refusal is an answer.
-		w.workload.claimed.Store(true)
-		_, err = w.call(callPutObject, request{method: "PUT", path: w.markPath()}, []byte("Objects below this prefix belong to a benchmark of assay.\n"))
+		err = w.mark(ctx)
 	}
 	if err != nil {
-		if status(err) > 0 {
-			w.workload.claimed.Store(false)
-		}
 		return fmt.Errorf("bucket %s: %w", p.Bucket, w.advised(err))
 	}
 	return nil
 }
 
-func (w *worker) createBucket() error {
+// mark stores the mark. Once it is on its way it may be there, also when its answer is lost; a refusal is an answer.
+func (w *worker) mark(ctx context.Context) error {
+	w.workload.claimed.Store(true)
+	refused := true
+	err := w.persist(ctx, func() error {
+		_, err := w.once(callPutObject, request{method: "PUT", path: w.markPath()}, []byte("Objects below this prefix belong to a benchmark of assay.\n"))
+		refused = refused && status(err) > 0
+		return err
+	})
+	if err != nil && refused {
+		w.workload.claimed.Store(false)
+	}
+	return err
+}
+
+func (w *worker) createBucket(ctx context.Context) error {
 	p := &w.workload.options.Plan
-	_, err := w.call(callCreateBucket, request{method: "PUT", path: appendEscaped(nil, "/"+p.Bucket, false)}, nil)
+	_, err := w.call(ctx, callCreateBucket, request{method: "PUT", path: appendEscaped(nil, "/"+p.Bucket, false)})
 	if refused, is := errors.AsType[*apiError](err); is && refused.Code == "BucketAlreadyOwnedByYou" {
 		return nil
 	}
@@ -186,9 +195,12 @@ func (w *worker) awaitMark(ctx context.Context) error {
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	for {
-		_, err := w.call(callHeadObject, request{method: "HEAD", path: w.markPath()}, nil)
-		if err == nil || status(err) != http.StatusNotFound {
-			return err
+		_, err := w.call(ctx, callHeadObject, request{method: "HEAD", path: w.markPath()})
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() == nil && status(err) != http.StatusNotFound:
+			return fmt.Errorf("bucket %s: the mark of rank 0: %w", w.workload.options.Plan.Bucket, w.advised(err))
 		}
 		select {
 		case <-again.C:
@@ -199,7 +211,7 @@ func (w *worker) awaitMark(ctx context.Context) error {
 }
 
 // list asks for at most n keys below the prefix.
-func (w *worker) list(next string, n int) (list, error) {
+func (w *worker) list(ctx context.Context, next string, n int) (list, error) {
 	p := &w.workload.options.Plan
 	var q []byte
 	if next != "" {
@@ -208,7 +220,7 @@ func (w *worker) list(next string, n int) (list, error) {
 	q = fmt.Appendf(q, "list-type=2&max-keys=%d&prefix=", n)
 	q = appendEscaped(q, p.Prefix+"/", true)
 	var found list
-	answer, err := w.call(callListObjectsV2, request{method: "GET", path: appendEscaped(nil, "/"+p.Bucket, false), query: q}, nil)
+	answer, err := w.call(ctx, callListObjectsV2, request{method: "GET", path: appendEscaped(nil, "/"+p.Bucket, false), query: q})
 	if err != nil {
 		return found, err
 	}
@@ -227,65 +239,4 @@ func parseList(answer []byte) (list, error) {
 		return list{}, errNoS3
 	}
 	return found, nil
-}
-
-// settle is how long the server may take with a write whose answer nobody awaited.
-const settle = time.Second
-
-// Remove deletes what is ours below the prefix, and nothing else; the mark goes last. A prefix that Store has not claimed
-// is left alone. What somebody else has put there stays, and is an error. One rank does it, once no load is under way. It
-// returns the calls that it made, also beside an error.
-func (w *Workload) Remove(ctx context.Context) (Calls, error) {
-	calls := Calls{}
-	if !w.claimed.Load() {
-		return calls, nil
-	}
-	if w.unanswered.Load() {
-		select {
-		case <-time.After(settle):
-		case <-ctx.Done():
-		}
-	}
-	one := newWorker(ctx, w)
-	defer one.Close()
-	own := w.options.Plan.Prefix + "/"
-	remove := func(x *worker, key string) error {
-		path := appendEscaped(nil, "/"+w.options.Plan.Bucket+"/"+key, false)
-		_, err := x.call(callDeleteObject, request{method: "DELETE", path: path}, nil)
-		return err
-	}
-	foreign, first := 0, ""
-	var err error
-	for found, next := (list{IsTruncated: true}), ""; found.IsTruncated && err == nil; next = found.Next {
-		if found, err = one.list(next, 1000); err != nil {
-			break
-		}
-		var done Calls
-		done, err = parallel(ctx, w, func(yield func(string) bool) {
-			for _, c := range found.Contents {
-				name, below := strings.CutPrefix(c.Key, own)
-				switch {
-				case below && name == mark:
-				case !below || !isKey(name):
-					foreign++
-					first = cmp.Or(first, c.Key)
-				case !yield(c.Key):
-					return
-				}
-			}
-		}, remove)
-		calls.Add(done)
-	}
-	if err == nil {
-		err = remove(one, own+mark)
-	}
-	calls.Add(one.calls)
-	switch {
-	case err != nil:
-		return calls, fmt.Errorf("s3: remove what was stored below %s of bucket %s: %w", own, w.options.Plan.Bucket, err)
-	case foreign > 0:
-		return calls, fmt.Errorf("s3: %d of the objects below %s of bucket %s are not ours and stay, such as %s: remove them yourself",
-			foreign, own, w.options.Plan.Bucket, first)
-	}
-	return calls, nil
 }

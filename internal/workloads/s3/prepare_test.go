@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -13,9 +14,25 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"assay.bench/internal/load"
 	"assay.bench/internal/rundir"
 	"assay.bench/internal/workloads/s3/memory"
 )
+
+// twoRanks are the ranks of one load.
+func twoRanks(t *testing.T, url string, closed bool) [2]*Workload {
+	t.Helper()
+	var out [2]*Workload
+	for rank := range out {
+		o := options(url, rundir.S3Mix{Put: 2, Get: 4, Head: 2, Delete: 1}, fixed(5000))
+		o.Rank, o.Ranks, o.Closed = rank, 2, closed
+		var err error
+		if out[rank], err = New(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
 
 func mixed(t *testing.T, url string) *Workload {
 	t.Helper()
@@ -29,12 +46,13 @@ func mixed(t *testing.T, url string) *Workload {
 // Two ranks store what the load needs, each its share, and one removes all of it and nothing else.
 func TestStoreAndRemove(t *testing.T) {
 	s, url := memory.New(t)
-	w := mixed(t, url)
+	both := twoRanks(t, url, false)
+	w := both[0]
 	s.Objects["/bucket/theirs"], s.Objects["/bucket/run/load-2/d/m/1"] = []byte("x"), []byte("y")
 	all, mu, ranks := Calls{}, sync.Mutex{}, sync.WaitGroup{}
 	for rank := range 2 {
 		ranks.Go(func() {
-			calls, err := w.Store(t.Context(), rank, 2)
+			calls, err := both[rank].Store(t.Context())
 			if err != nil {
 				t.Errorf("rank %d: %v", rank, err)
 			}
@@ -52,14 +70,16 @@ func TestStoreAndRemove(t *testing.T) {
 	if len(s.Objects) != int(n)+3 {
 		t.Errorf("%d objects, want %d", len(s.Objects), n+3)
 	}
-	if out := once(t, w, 90); out.Measured.Succeeded != 90 {
-		t.Errorf("%d of 90 succeeded: %+v", out.Measured.Succeeded, out.Errors)
+	for rank, w := range both {
+		if out := once(t, w, 180); out.Measured.Succeeded != 90 {
+			t.Errorf("rank %d: %d of 90 succeeded: %+v", rank, out.Measured.Succeeded, out.Errors)
+		}
 	}
-	calls, err := w.Remove(t.Context())
+	calls, err := w.Remove(t.Context(), both[1].Manifest(false))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Calls{callListObjectsV2: 1, callDeleteObject: n + 1 + 20 - 10}); !cmp.Equal(want, calls) {
+	if want := (Calls{callListObjectsV2: 2, callDeleteObject: n + 1 + 2*(20-10)}); !cmp.Equal(want, calls) {
 		t.Errorf("calls (-want +got):\n%s", cmp.Diff(want, calls))
 	}
 	if len(s.Objects) != 2 {
@@ -94,7 +114,7 @@ func TestStoreRefuses(t *testing.T) {
 			}
 			before := len(s.Objects)
 			w := mixed(t, url)
-			_, err := w.Store(t.Context(), 0, 1)
+			_, err := w.Store(t.Context())
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q in it", err, c.want)
 			}
@@ -114,8 +134,38 @@ func TestStoreEndsWithItsContext(t *testing.T) {
 	s.Made = true
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := mixed(t, url).Store(ctx, 1, 2); err == nil || !strings.Contains(err.Error(), "rank 0 has not claimed the prefix") {
+	if _, err := twoRanks(t, url, false)[1].Store(ctx); err == nil || !strings.Contains(err.Error(), "rank 0 has not claimed the prefix") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What ranks that are gone have stored is removed by what they told, if they had claimed the prefix.
+func TestRemoveForOthers(t *testing.T) {
+	for name, claimed := range map[string]bool{"claimed": true, "not claimed": false} {
+		t.Run(name, func(t *testing.T) {
+			s, url := memory.New(t)
+			ranks := twoRanks(t, url, true)
+			var told []Manifest
+			for _, w := range ranks {
+				if _, err := w.Store(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				m := w.Manifest(true)
+				m.Claimed = m.Claimed && claimed
+				told = append(told, m)
+			}
+			before := len(s.Objects)
+			calls, err := mixed(t, url).Remove(t.Context()) // it knows of nothing
+			if err != nil || len(calls) > 0 {
+				t.Errorf("without a word of others: %v, calls %v", err, calls)
+			}
+			if _, err := twoRanks(t, url, true)[0].Remove(t.Context(), told...); err != nil {
+				t.Error(err)
+			}
+			if left := len(s.Objects); left != map[bool]int{true: 0, false: before}[claimed] {
+				t.Errorf("of %d objects %d are left", before, left)
+			}
+		})
 	}
 }
 
@@ -123,11 +173,12 @@ func TestStoreEndsWithItsContext(t *testing.T) {
 func TestRemoveGoesThroughAllPages(t *testing.T) {
 	s, url := memory.New(t)
 	w := mixed(t, url)
-	if _, err := w.Store(t.Context(), 0, 1); err != nil {
+	if _, err := w.Store(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2500 {
-		s.Objects["/bucket/run/load/p/m/"+strconv.Itoa(1000+i)] = nil
+	for i := range uint64(2500) {
+		w.ledger.begin(w.offer.object(written, load.Measure, i))
+		s.Objects["/bucket/run/load/p/m/"+strconv.FormatUint(i, 10)] = nil
 	}
 	if _, err := w.Remove(t.Context()); err != nil {
 		t.Fatal(err)
@@ -141,15 +192,18 @@ func TestRemoveGoesThroughAllPages(t *testing.T) {
 func TestRemoveLeavesWhatIsNotOurs(t *testing.T) {
 	s, url := memory.New(t)
 	w := mixed(t, url)
-	if _, err := w.Store(t.Context(), 0, 1); err != nil {
+	if _, err := w.Store(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	theirs := []string{"d/m/1.copy", "d/m/", "d/m/-1", "d/m/1/2", "x/m/1", "d/x/1", "dv/m/1", "notes", "assay2"}
+	w.ledger.begin(w.offer.object(written, load.Measure, 17))
+	s.Objects["/bucket/run/load/p/m/17"] = []byte("ours")
+	theirs := []string{"d/m/1.copy", "d/m/", "d/m/-1", "d/m/1/2", "x/m/1", "d/x/1", "dv/m/1", "notes", "assay2",
+		"d/m/8", "d/m/999999999", "p/m/18", "p/w/0", "v/m/100", "s/c/4"} // the last of the form of ours, and never begun
 	for _, name := range theirs {
 		s.Objects["/bucket/run/load/"+name] = []byte("theirs")
 	}
 	_, err := w.Remove(t.Context())
-	want := "9 of the objects below run/load/ of bucket bucket are not ours and stay, such as run/load/assay2: remove them yourself"
+	want := "15 of the objects below run/load/ of bucket bucket are not ours and stay, such as run/load/assay2: remove them yourself"
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q in it", err, want)
 	}
@@ -173,6 +227,10 @@ func TestStoreSaysWhy(t *testing.T) {
 			w.WriteHeader(http.StatusInsufficientStorage)
 			_, _ = w.Write([]byte("<Error><Code>XMinioStorageFull</Code><Message>No room &amp; no hope.</Message></Error>"))
 		}, "s3: store the data set: PutObject of /bucket/run/load/d/w/0: http_5xx: HTTP 507 XMinioStorageFull: No room & no hope: see the log of the server, and whether its disks are full"},
+		"a disk that fills meanwhile": {func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte("<Error><Code>IncompleteBody</Code><Message>Too few bytes.</Message></Error>"))
+		}, "http_4xx: HTTP 400 IncompleteBody: Too few bytes: see the log of the server, and whether its disks are full"},
 		"no words": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) },
 			"d/w/0: http_5xx: HTTP 502: see the log of the server, and whether its disks are full"},
 		"gone": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
@@ -187,7 +245,7 @@ func TestStoreSaysWhy(t *testing.T) {
 				c.spoil(w)
 				return true
 			}
-			_, err := mixed(t, url).Store(t.Context(), 0, 1)
+			_, err := mixed(t, url).Store(t.Context())
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q in it", err, c.want)
 			}
@@ -234,7 +292,7 @@ func TestRemoveAfterSlowWrites(t *testing.T) {
 				}
 			}()
 			w := mixed(t, url)
-			if _, err := w.Store(ctx, 0, 1); err == nil {
+			if _, err := w.Store(ctx); err == nil {
 				t.Fatal("the data set is stored")
 			}
 			if _, err := w.Remove(t.Context()); err != nil {
@@ -245,6 +303,55 @@ func TestRemoveAfterSlowWrites(t *testing.T) {
 			defer s.Unlock()
 			if slow < 2 || len(s.Objects) > 0 {
 				t.Errorf("of %d slow writes and the mark %d objects are left", slow, len(s.Objects))
+			}
+		})
+	}
+}
+
+// A write that any rank gave up, and that the server carries out a moment later, is removed too.
+func TestRemoveAfterAWriteOfAnotherRank(t *testing.T) {
+	for by := range 2 {
+		t.Run(fmt.Sprintf("rank %d", by), func(t *testing.T) {
+			s, url := memory.New(t)
+			var ranks [2]*Workload
+			for rank := range ranks {
+				o := options(url, rundir.S3Mix{Put: 1}, fixed(1000))
+				o.Rank, o.Ranks, o.Timeouts.Total = rank, 2, settle/10
+				var err error
+				if ranks[rank], err = New(o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := ranks[0].Store(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			late := sync.WaitGroup{}
+			s.Spoil = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+				if r.Method != http.MethodPut {
+					return false
+				}
+				late.Go(func() {
+					<-time.After(settle / 2)
+					s.Lock()
+					defer s.Unlock()
+					s.Objects[r.URL.Path] = []byte("ours")
+				})
+				s.Unlock()
+				defer s.Lock()
+				late.Wait()
+				return true
+			}
+			if out := once(t, ranks[by], 2); out.Measured.Failed != 1 || out.Errors[0].Kind != string(load.TimeoutTotal) {
+				t.Fatalf("the write: %+v", out.Errors)
+			}
+			if _, err := ranks[0].Remove(t.Context(), ranks[1].Manifest(false)); err != nil {
+				t.Error(err)
+			}
+			late.Wait()
+			s.Lock()
+			defer s.Unlock()
+			if len(s.Objects) > 0 {
+				t.Errorf("%d objects are left", len(s.Objects))
 			}
 		})
 	}

@@ -2,8 +2,8 @@
 // prefix of its own, and checks what it reads.
 //
 // It signs with a signer of its own and talks through package http1, without a request or a response object: what a
-// client does beside the exchange is part of every latency that it measures. Retries are those of package load alone, so
-// that each attempt is an event.
+// client does beside the exchange is part of every latency that it measures. Retries of the load are those of package load
+// alone, so that each attempt is an event; the set-up and the clean-up persist by themselves.
 package s3
 
 import (
@@ -11,9 +11,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,7 +42,7 @@ const (
 	deleteTime
 )
 
-// Options of the workload. Plan, URL, Credentials, Clock and InFlight are required.
+// Options of the workload. Plan, URL, Credentials, Clock, InFlight and Ranks are required.
 type Options struct {
 	Plan rundir.S3
 	// URL of the endpoint, such as http://host:9000. Buckets are addressed by path.
@@ -48,11 +50,18 @@ type Options struct {
 	Credentials Credentials
 	// Seed makes the mix, the sizes and the content. Repeats and clients that share a bucket differ in it or in the prefix.
 	Seed uint64
-	// InFlight is how many requests are under way at once, over all ranks.
+	// InFlight is how many requests are under way at once, over all ranks. Closed says that so many workers make one after
+	// the other.
 	InFlight int
+	Closed   bool
+	// Rank is this one, from 0 to Ranks-1.
+	Rank, Ranks int
 	// The longest waits for the first byte of an answer, for the next one and for the whole exchange; 0 for none.
 	Timeouts http1.Timeouts
 	Clock    load.Clock
+	// Events, if set, gets one JSON line for each attempt: id, operation, key, phase, outcome and code, the instants
+	// scheduled, sent, first and end in ns of the clock, and the bytes of content that were moved. It must not wait long.
+	Events io.Writer
 	// Wall dates the signatures; nil is time.Now.
 	Wall func() time.Time
 	// Dial opens connections; nil is TCP. TLS is for https; nil trusts the system's certificates.
@@ -71,10 +80,12 @@ type Workload struct {
 	stored, toStore atomic.Int64
 	// pool is copied by each worker that writes: to make it takes a millisecond, which no request may wait for.
 	pool []byte
-	// claimed says that what lies below the prefix is ours to remove.
+	// pauses number the pauses of the set-up and the clean-up.
+	pauses atomic.Uint64
+	// claimed says that the prefix is ours.
 	claimed atomic.Bool
-	// unanswered says that a write was cut off, which the server may still carry out.
-	unanswered atomic.Bool
+	ledger  *ledger
+	events  sync.Mutex
 }
 
 // New checks the options and prepares what all requests share. It opens no connection.
@@ -95,9 +106,10 @@ func New(o Options) (*Workload, error) {
 	w := &Workload{
 		options: o, host: base.Host,
 		http:  http1.OptionsFor(base, o.TLS, o.Clock),
-		offer: newOffer(&o.Plan, o.Seed, o.InFlight),
+		offer: newOffer(&o.Plan, o.Seed, o.InFlight, o.Ranks, o.Closed),
 		pool:  newPool(o.Seed, o.Plan.Size.Max),
 	}
+	w.ledger = newLedger(w.offer, o.Rank)
 	if o.Dial != nil {
 		w.http.Dial = o.Dial
 	}
@@ -133,6 +145,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("payload %q: use %s, %s or %s", p.Payload, rundir.PayloadUnsigned, rundir.PayloadSHA256, rundir.PayloadCRC32C)
 	case o.InFlight < 1:
 		return errors.New("nothing is in flight")
+	case o.Rank < 0 || o.Rank >= o.Ranks:
+		return fmt.Errorf("rank %d of %d: ranks count from 0 to one less than their number", o.Rank, o.Ranks)
 	case o.Clock == nil:
 		return errors.New("no clock is given")
 	case o.Credentials.AccessKey == "" || o.Credentials.SecretKey == "":

@@ -6,12 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"hash"
 	"hash/crc32"
-	"io"
 	"iter"
+	"net/http"
 	"slices"
 	"strconv"
 
@@ -33,7 +31,12 @@ type worker struct {
 	op    *load.Op
 	body  http1.Body
 	first int64
+	// heard is when the first byte of the answer came, of a read that of its content; moved is how much content arrived, or
+	// was written for certain.
+	heard, moved int64
 
+	ended    <-chan struct{} // the load
+	line     []byte          // of the log
 	message  []byte
 	path     []byte
 	checksum []byte
@@ -51,7 +54,7 @@ const (
 
 func newWorker(ctx context.Context, w *Workload) *worker {
 	return &worker{
-		workload: w, connection: http1.New(ctx, &w.http), digest: sha256.New(),
+		workload: w, ended: ctx.Done(), connection: http1.New(ctx, &w.http), digest: sha256.New(),
 		signer: newSigner(w.options.Credentials, w.options.Plan.Region, w.host), calls: Calls{},
 	}
 }
@@ -59,12 +62,29 @@ func newWorker(ctx context.Context, w *Workload) *worker {
 // Close ends the connection.
 func (w *worker) Close() { w.connection.End() }
 
+// noObject is the sample of load.NoObject.
+const noObject = "nothing was sent, for all that this rank has written is deleted already: other writes failed, or have not ended"
+
 // Do makes one attempt.
 func (w *worker) Do(op *load.Op) {
 	does, obj := w.workload.offer.of(op.Request, &w.order)
 	op.Operation = int(does)
-	w.prepare(does, obj)
+	w.heard, w.moved = 0, 0
+	ledger := w.workload.ledger
+	switch does {
+	case opPut:
+		ledger.begin(obj)
+	case opDelete:
+		var found bool
+		if obj, found = ledger.take(obj); !found {
+			op.Fail(load.NoObject, 0, noObject)
+			w.log(op, does, obj, outcome{kind: load.NoObject}, false)
+			return
+		}
+	}
+	// The attempt begins here: to hash what it sends is a part of it, and no delay of the client.
 	op.Sent = w.workload.options.Clock.Now()
+	w.prepare(does, obj)
 	out := w.exchange(op, does, obj)
 	if op.Done == 0 {
 		op.Done = w.workload.options.Clock.Now()
@@ -72,8 +92,13 @@ func (w *worker) Do(op *load.Op) {
 	if out.sent {
 		op.Count(firstCall+int(does), op.Done, 1)
 	}
-	if does == opPut && out.kind == "" {
+	switch {
+	case does == opPut && out.kind == "":
 		op.Count(bytesWritten, op.Done, obj.size)
+		w.moved = obj.size
+		ledger.keep(obj)
+	case does == opDelete && out.code > 0 && out.code != http.StatusNotFound:
+		ledger.keep(obj) // the server says that it did not do it
 	}
 	switch {
 	case out.err != nil:
@@ -84,6 +109,7 @@ func (w *worker) Do(op *load.Op) {
 		op.End = w.connection.At
 		w.observe(op, does)
 	}
+	w.log(op, does, obj, out, true)
 }
 
 func (w *worker) observe(op *load.Op, does operation) {
@@ -102,6 +128,10 @@ func (w *worker) observe(op *load.Op, does operation) {
 
 func (o operation) method() string {
 	return [operations]string{opPut: "PUT", opGet: "GET", opHead: "HEAD", opDelete: "DELETE"}[o]
+}
+
+func (o operation) name() string {
+	return [operations]string{opPut: Put, opGet: Get, opHead: Head, opDelete: Delete}[o]
 }
 
 // prepare writes the head of a request into message, and its body too where that is short.
@@ -173,8 +203,13 @@ type outcome struct {
 
 // exchange sends the request and reads the answer.
 func (w *worker) exchange(op *load.Op, does operation, obj object) outcome {
-	c := w.connection
-	if err := c.Open(op.Sent, w.workload.options.Timeouts.From(op.Sent)); err != nil {
+	c, now := w.connection, op.Sent
+	limits := w.workload.options.Timeouts.From(op.Sent)
+	if does == opPut { // whose content took its time
+		now = w.workload.options.Clock.Now()
+		limits.Await(now)
+	}
+	if err := c.Open(now, limits); err != nil {
 		return outcome{kind: http1.DialKind(err), err: err}
 	}
 	keep := false
@@ -194,6 +229,7 @@ func (w *worker) exchange(op *load.Op, does operation, obj object) outcome {
 	if does == opHead || h.Status == 204 {
 		h.Chunked = false
 	}
+	w.heard = c.At
 	w.op, w.first, w.body = op, 0, http1.NewBody(&c.Stream, h)
 	if does == opHead {
 		w.body = http1.NewBody(&c.Stream, http1.Head{Status: h.Status})
@@ -201,6 +237,9 @@ func (w *worker) exchange(op *load.Op, does operation, obj object) outcome {
 	out, err = w.answer(does, obj, h)
 	out.sent = true
 	op.Done = c.At
+	if w.first != 0 {
+		w.heard = w.first
+	}
 	keep = err == nil && !h.Close && w.body.Over() && len(c.Unread()) == 0
 	return out
 }
@@ -211,147 +250,18 @@ func (w *worker) sendBody(does operation, obj object) error {
 		return nil
 	}
 	for b := range w.pieces(obj) {
-		if err := w.connection.Write(b); err != nil {
+		if err := w.connection.WriteMore(b); err != nil || w.connection.Early() {
 			return err
 		}
 	}
+	w.connection.Sent()
 	return nil
-}
-
-// answer takes in the answer to a request.
-func (w *worker) answer(does operation, obj object, h http1.Head) (outcome, error) {
-	switch {
-	case h.Status >= 500:
-		return w.refusal(outcome{kind: load.HTTP5xx, code: h.Status})
-	case h.Status != 200 && (h.Status != 204 || does != opDelete):
-		return w.refusal(outcome{kind: load.HTTP4xx, code: h.Status})
-	case does == opHead && h.Length != obj.size:
-		return outcome{kind: load.Corrupt, sample: fmt.Sprintf("Content-Length %d of an object of %d bytes", h.Length, obj.size)}, nil
-	case does == opGet:
-		return w.get(obj, h)
-	}
-	return outcome{}, w.rest()
-}
-
-// rest reads a short body that nobody needs.
-func (w *worker) rest() error {
-	for {
-		if _, err := w.body.Next(); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
-}
-
-// refusal reads the body of an error and keeps its beginning, an XML document, under a line with its code and message.
-func (w *worker) refusal(out outcome) (outcome, error) {
-	const longest = 64 << 10
-	var err error
-	for read := 0; err == nil && read < longest; {
-		var piece []byte
-		piece, err = w.body.Next()
-		out.sample += string(piece[:min(len(piece), sampleBytes-len(out.sample))])
-		read += len(piece)
-	}
-	switch {
-	case err == nil:
-		err = http1.ErrTooLong
-	case errors.Is(err, io.EOF):
-		err = nil
-	}
-	if code, message := brief(out.sample); code != "" {
-		out.sample = code + ": " + message + "\n" + out.sample
-	}
-	return out, err
-}
-
-// get reads an object.
-func (w *worker) get(obj object, h http1.Head) (outcome, error) {
-	if h.Length >= 0 && h.Length != obj.size {
-		return outcome{kind: load.Corrupt, sample: fmt.Sprintf("Content-Length %d of an object of %d bytes", h.Length, obj.size)}, errGivenUp
-	}
-	if w.body.Buffered() || obj.size == 0 {
-		w.first = w.connection.At
-	}
-	read := w.check
-	if w.workload.options.Plan.Discard {
-		read = w.discard
-	}
-	size, err := read(obj)
-	if differs, is := errors.AsType[*corruption](err); is {
-		return outcome{kind: load.Corrupt, sample: differs.Error()}, err
-	}
-	switch {
-	case err != nil:
-		return w.broken(outcome{}, err, load.Truncated), err
-	case size < obj.size:
-		return outcome{kind: load.Short, sample: fmt.Sprintf("%d bytes of %d", size, obj.size)}, nil
-	}
-	return outcome{}, nil
-}
-
-// errGivenUp says that the rest of an answer is not read, so that the connection cannot be used again.
-var errGivenUp = errors.New("the rest of the answer is not wanted")
-
-// discard drops the body and returns its length.
-func (w *worker) discard(object) (int64, error) {
-	for size := int64(0); ; {
-		n, err := w.body.Discard()
-		if errors.Is(err, io.EOF) {
-			return size, nil
-		}
-		if err != nil {
-			return size, err
-		}
-		size += int64(n)
-		w.arrived(n)
-	}
-}
-
-// check compares the body with what was stored and returns its length.
-func (w *worker) check(obj object) (int64, error) {
-	if w.buffer == nil {
-		w.buffer = make([]byte, readBytes)
-	}
-	c := checker{identity: obj.identity, size: obj.size}
-	kept := 0 // bytes of a block whose rest has not arrived
-	for {
-		n, err := w.body.Read(w.buffer[kept:])
-		switch {
-		case errors.Is(err, io.EOF) && kept > 0 && c.offset == c.size:
-			return c.size, &corruption{c.offset, "the answer is longer than the object"}
-		case errors.Is(err, io.EOF):
-			return c.offset + int64(kept), nil
-		case err != nil:
-			return c.offset, err
-		}
-		w.arrived(n)
-		have := w.buffer[:kept+n]
-		taken, err := c.next(have)
-		if err != nil {
-			return c.offset, err
-		}
-		kept = copy(w.buffer, have[taken:])
-		if c.offset == c.size && kept > 0 {
-			return c.size, &corruption{c.offset, "the answer is longer than the object"}
-		}
-	}
-}
-
-// arrived notes that n bytes of content came.
-func (w *worker) arrived(n int) {
-	w.op.Count(bytesRead, w.connection.At, int64(n))
-	if w.first == 0 {
-		w.first = w.connection.At
-	}
-	w.connection.Content()
 }
 
 // unanswered is the outcome of a request to which no answer came.
 func (w *worker) unanswered(out outcome, err error, does operation) outcome {
 	if does == opPut {
-		w.workload.unanswered.Store(true)
+		w.workload.ledger.cutOff()
 	}
 	return w.broken(out, err, load.Reset)
 }

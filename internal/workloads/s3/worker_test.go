@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -24,17 +25,18 @@ func options(url string, mix rundir.S3Mix, size rundir.Size) Options {
 		Plan: rundir.S3{
 			Bucket: "bucket", Prefix: "run/load", Region: "us-east-1", Mix: mix, Objects: 8, Size: size, Payload: rundir.PayloadUnsigned,
 		},
-		URL: url, Credentials: Credentials{"key", "secret"}, Seed: 7, InFlight: 4, Clock: load.NewTimerClock(),
+		URL: url, Credentials: Credentials{"key", "secret"}, Seed: 7, InFlight: 4, Ranks: 1, Clock: load.NewTimerClock(),
 		Timeouts: http1.Timeouts{Total: 5 * time.Second},
 	}
 }
 
-// once offers n requests.
+// once offers n requests over all ranks.
 func once(t *testing.T, w *Workload, n int) *load.Result {
 	t.Helper()
 	root := fstest.MapFS{"proc/self/task/1/schedstat": {Data: []byte("0 0 0")}}
 	run, err := load.New(load.Options{
-		Ranks: 1, Seed: 7, Open: &load.OpenLoop{Rate: 1000, Arrival: load.Constant, MaxInFlight: w.options.InFlight},
+		Rank: w.options.Rank, Ranks: w.options.Ranks, Seed: 7,
+		Open:    &load.OpenLoop{Rate: 1000, Arrival: load.Constant, MaxInFlight: w.options.InFlight},
 		Lengths: load.Lengths{Measure: time.Duration(n) * time.Millisecond}, Clock: w.options.Clock, Root: root,
 	}, w)
 	if err != nil {
@@ -63,8 +65,7 @@ func TestMix(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, discard %t", payload, discard), func(t *testing.T) {
 				s, url := memory.New(t)
 				o := options(url, rundir.S3Mix{Put: 3, Get: 4, Head: 2, Delete: 1}, sizes)
-				// One after the other: on a busy machine a write may outlast all that lies between it and its delete.
-				o.Plan.Payload, o.Plan.Discard, o.InFlight = payload, discard, 1
+				o.Plan.Payload, o.Plan.Discard = payload, discard
 				w, err := New(o)
 				if err != nil {
 					t.Fatal(err)
@@ -104,6 +105,46 @@ func checkWritten(s *memory.Store, t *testing.T, w *Workload) {
 		if err := check(content, obj.identity, obj.size, 1<<20); err != nil {
 			t.Errorf("object %d: %v", n, err)
 		}
+	}
+}
+
+// leaping is a clock that its user can move on.
+type leaping struct {
+	load.Clock
+	by atomic.Int64
+}
+
+func (c *leaping) Now() int64 { return c.Clock.Now() + c.by.Load() }
+
+// To hash a large object is a part of its write, however long it takes, and no delay of the client.
+func TestHashingIsNoSendLag(t *testing.T) {
+	const took = 20 * time.Second
+	for _, payload := range []string{rundir.PayloadUnsigned, rundir.PayloadSHA256, rundir.PayloadCRC32C} {
+		t.Run(payload, func(t *testing.T) {
+			_, url := memory.New(t)
+			clock := &leaping{Clock: load.NewTimerClock()}
+			o := options(url, rundir.S3Mix{Put: 1}, fixed(8<<20))
+			o.Plan.Payload, o.Clock, o.Timeouts = payload, clock, http1.Timeouts{}
+			o.Wall = func() time.Time { // it is asked for the signature, which comes after the hash
+				clock.by.Add(int64(took))
+				return time.Unix(1_800_000_000, 0)
+			}
+			w, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := once(t, w, 1)
+			if out.Measured.Succeeded != 1 {
+				t.Fatalf("%+v", out.Errors)
+			}
+			most := map[string]time.Duration{}
+			for _, m := range out.Metrics {
+				most[m.Name] = time.Duration(m.Max)
+			}
+			if most[load.MetricSendLag] >= took/2 || most[Put] < took || most[load.MetricE2EFromSend] < took {
+				t.Errorf("to hash took %v, send lag %v, write %v, from when it was sent %v", took, most[load.MetricSendLag], most[Put], most[load.MetricE2EFromSend])
+			}
+		})
 	}
 }
 
@@ -171,6 +212,41 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// An answer without a length that is too long is found, whether its content is checked or not.
+func TestLongAnswersInChunks(t *testing.T) {
+	for name, c := range map[string]struct {
+		discard bool
+		more    int
+		sample  string
+	}{
+		"checked, a byte":    {false, 1, "the answer is longer than the object"},
+		"checked, as much":   {false, 10_000, "the answer is longer than the object"},
+		"discarded, a byte":  {true, 1, "10001 bytes of an object of 10000 bytes"},
+		"discarded, as much": {true, 10_000, "20000 bytes of an object of 10000 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, url := memory.New(t)
+			o := options(url, rundir.S3Mix{Get: 1}, fixed(10_000))
+			o.Plan.Discard = c.discard
+			w, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(s, w)
+			s.Spoil = func(w http.ResponseWriter, _ *http.Request, content []byte) bool {
+				_ = http.NewResponseController(w).Flush() // from here on in chunks
+				_, _ = w.Write(content)
+				_, _ = w.Write(content[:c.more])
+				return true
+			}
+			out := once(t, w, 5)
+			if len(out.Errors) != 1 || out.Errors[0].Count != 5 || out.Errors[0].Kind != string(load.Corrupt) || !strings.Contains(out.Errors[0].Sample, c.sample) {
+				t.Errorf("%d succeeded, errors %+v, want 5 corrupt with %q", out.Measured.Succeeded, out.Errors, c.sample)
+			}
+		})
+	}
+}
+
 // One fault in a hundred is counted as that.
 func TestFaultsAreCounted(t *testing.T) {
 	s, url := memory.New(t)
@@ -216,6 +292,7 @@ func TestNewRefuses(t *testing.T) {
 		"no secret key":                     func(o *Options) { o.Credentials.SecretKey = "" },
 		"in flight":                         func(o *Options) { o.InFlight = 0 },
 		"no clock":                          func(o *Options) { o.Clock = nil },
+		"rank 2 of 2":                       func(o *Options) { o.Rank, o.Ranks = 2, 2 },
 	} {
 		o := good
 		change(&o)
@@ -225,13 +302,17 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// fill stores the data set and the victims of an offer.
+// fill stores what an offer needs beforehand.
 func fill(s *memory.Store, w *Workload) {
 	c := newContent(w.options.Seed)
 	for _, phase := range phases {
-		for _, set := range []set{dataSet, victims} {
+		for _, set := range []set{dataSet, victims, spares} {
 			for n := range w.offer.stored(set, phase) {
 				obj := w.offer.object(set, phase, n)
+				if rank, _, _ := w.offer.place(set, n); rank == uint64(w.options.Rank) {
+					w.ledger.begin(obj)
+					w.ledger.keep(obj)
+				}
 				s.Objects[string(obj.appendKey(append([]byte(nil), w.root...)))] = whole(c, obj.identity, obj.size)
 			}
 		}

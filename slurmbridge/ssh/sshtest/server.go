@@ -292,7 +292,7 @@ func (s *Server) keepAlive(requests <-chan *ssh.Request) {
 	}
 }
 
-// forward connects to where a jump host is asked to.
+// forward connects to where it is asked to.
 func (s *Server) forward(ch ssh.NewChannel) {
 	var to struct {
 		Host   string
@@ -302,6 +302,9 @@ func (s *Server) forward(ch ssh.NewChannel) {
 	}
 	if s.NoForwarding || ssh.Unmarshal(ch.ExtraData(), &to) != nil {
 		_ = ch.Reject(ssh.Prohibited, "forwarding is off")
+		return
+	}
+	if s.muted() {
 		return
 	}
 	var dialer net.Dialer

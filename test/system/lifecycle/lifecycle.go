@@ -33,6 +33,7 @@ func Run(t *testing.T, p *harness.Plane) {
 		{"a timeout", timesOut},
 		{"a time limit of the job", reachesTimeLimit},
 		{"a site that does not answer", unreachable},
+		{"another way to a site under load", anotherWay},
 		{"a lost answer to a submit", lostAnswer},
 		{"a job that is requeued", requeued},
 		{"a prolog that fails", failedProlog},
@@ -44,6 +45,9 @@ func Run(t *testing.T, p *harness.Plane) {
 		{"access to the host", hostAccess},
 		{"a Service and a LoadClient of their own", standalone},
 		{"a missing Site", siteMissing},
+		{"a Site of another namespace", otherNamespace},
+		{"a limit of jobs", jobLimit},
+		{"a limit of GPU-hours", gpuBudget},
 		{"a missing target", targetMissing},
 	} {
 		t.Run(one.name, func(t *testing.T) {

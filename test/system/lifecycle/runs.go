@@ -79,7 +79,9 @@ func suspendedUnderWay(t *testing.T, p *harness.Plane) {
 func fixedUnderWay(t *testing.T, p *harness.Plane) {
 	w := begin(t, p, harness.Options{})
 	bm, _ := underLoad(w, "bm")
+	seven := int32(7)
 	for what, edit := range map[string]func(){
+		"retries":  func() { bm.Spec.Retries.Site = &seven },
 		"clients":  func() { bm.Spec.Clients[0].Duration = "2s" },
 		"services": func() { bm.Spec.Services[0].LLMSim.TTFT.Mean = "31ms" },
 		"repeats":  func() { bm.Spec.Repeats.Count = 7 },

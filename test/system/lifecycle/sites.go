@@ -46,6 +46,24 @@ func told(job *v1alpha1.SlurmJob) v1alpha1.SlurmJobStatus {
 	return *s
 }
 
+// anotherWay: what runs is followed by the door that is opened anew, and nothing waits for its end.
+func anotherWay(t *testing.T, p *harness.Plane) {
+	w := begin(t, p, harness.Options{})
+	bm, _ := underLoad(w, "bm")
+	site := &v1alpha1.Site{}
+	w.Get(site, harness.SiteName)
+	if err := w.Change(site, func() { site.Spec.PollInterval = "1s" }); err != nil {
+		t.Fatal(err)
+	}
+	w.UntilCondition(site, v1alpha1.ConditionReady, "True SiteAnswers")
+	if n := len(w.Alive()); n != 1 {
+		t.Errorf("%d jobs run, want that of before", n)
+	}
+	w.Clock.Advance(overEndless)
+	w.Whole(bm)
+	w.ExactlyOnce(1)
+}
+
 func lostAnswer(t *testing.T, p *harness.Plane) {
 	w := begin(t, p, harness.Options{})
 	w.Cluster.LoseReplies(1)

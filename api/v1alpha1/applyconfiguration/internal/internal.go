@@ -41,13 +41,28 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: cancelTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: class
+      type:
+        namedType: bench.assay.api.v1alpha1.AttemptClass
     - name: cluster
       type:
         scalar: string
     - name: endTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: exclude
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: exitCode
+      type:
+        scalar: numeric
+    - name: gpuSeconds
+      type:
+        scalar: numeric
+    - name: gpus
       type:
         scalar: numeric
     - name: intendTime
@@ -71,6 +86,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: nodes
       type:
         scalar: string
+    - name: notBefore
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: number
       type:
         scalar: numeric
@@ -101,6 +119,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: submits
       type:
         scalar: numeric
+- name: bench.assay.api.v1alpha1.AttemptClass
+  scalar: string
 - name: bench.assay.api.v1alpha1.AttemptState
   scalar: string
 - name: bench.assay.api.v1alpha1.Benchmark
@@ -152,6 +172,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: openLoop
       type:
         namedType: bench.assay.api.v1alpha1.OpenLoop
+    - name: recordRequests
+      type:
+        scalar: boolean
     - name: resources
       type:
         namedType: bench.assay.api.v1alpha1.Resources
@@ -197,6 +220,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: readiness
       type:
         namedType: bench.assay.api.v1alpha1.Readiness
+    - name: replicas
+      type:
+        scalar: numeric
+      default: 1
     - name: resources
       type:
         namedType: bench.assay.api.v1alpha1.Resources
@@ -241,6 +268,11 @@ var schemaYAML = typed.YAMLObject(`types:
       default:
         count: 1
         restart: Process
+    - name: retries
+      type:
+        namedType: bench.assay.api.v1alpha1.JobRetries
+      default:
+        site: 2
     - name: run
       type:
         scalar: numeric
@@ -419,9 +451,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: endpoint
       type:
         scalar: string
+    - name: endpoints
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: exit
       type:
         namedType: bench.assay.api.v1alpha1.ComponentExit
+    - name: gpus
+      type:
+        scalar: string
     - name: heartbeat
       type:
         scalar: numeric
@@ -596,6 +637,13 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: bench.assay.api.v1alpha1.Decimal
       default: "0"
+- name: bench.assay.api.v1alpha1.JobRetries
+  map:
+    fields:
+    - name: site
+      type:
+        scalar: numeric
+      default: 2
 - name: bench.assay.api.v1alpha1.JobRun
   map:
     fields:
@@ -633,6 +681,11 @@ var schemaYAML = typed.YAMLObject(`types:
       default:
         count: 1
         restart: Process
+    - name: retries
+      type:
+        namedType: bench.assay.api.v1alpha1.JobRetries
+      default:
+        site: 2
     - name: seed
       type:
         scalar: numeric
@@ -648,6 +701,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: local
       type:
         namedType: bench.assay.api.v1alpha1.LocalDoor
+    - name: rest
+      type:
+        namedType: bench.assay.api.v1alpha1.RESTDoor
     - name: sim
       type:
         namedType: bench.assay.api.v1alpha1.SimDoor
@@ -780,6 +836,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: openLoop
       type:
         namedType: bench.assay.api.v1alpha1.OpenLoop
+    - name: recordRequests
+      type:
+        scalar: boolean
     - name: resources
       type:
         namedType: bench.assay.api.v1alpha1.Resources
@@ -1044,8 +1103,35 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: token
       type:
         namedType: bench.assay.api.v1alpha1.ModelProbe
+- name: bench.assay.api.v1alpha1.PulledImage
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: uri
+      type:
+        scalar: string
 - name: bench.assay.api.v1alpha1.Quantity
   scalar: string
+- name: bench.assay.api.v1alpha1.RESTDoor
+  map:
+    fields:
+    - name: ca
+      type:
+        scalar: string
+    - name: refresh
+      type:
+        namedType: bench.assay.api.v1alpha1.TokenRefresh
+    - name: token
+      type:
+        namedType: bench.assay.api.v1alpha1.KeySource
+    - name: url
+      type:
+        scalar: string
+    - name: user
+      type:
+        scalar: string
 - name: bench.assay.api.v1alpha1.Readiness
   map:
     fields:
@@ -1057,6 +1143,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: bench.assay.api.v1alpha1.Duration
       default: 5m
+    - name: tunnel
+      type:
+        scalar: boolean
 - name: bench.assay.api.v1alpha1.Repeats
   map:
     fields:
@@ -1080,6 +1169,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: cpusPerTask
       type:
         scalar: numeric
+    - name: dependency
+      type:
+        scalar: string
     - name: exclusive
       type:
         scalar: string
@@ -1369,6 +1461,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: readiness
       type:
         namedType: bench.assay.api.v1alpha1.Readiness
+    - name: replicas
+      type:
+        scalar: numeric
+      default: 1
     - name: resources
       type:
         namedType: bench.assay.api.v1alpha1.Resources
@@ -1399,7 +1495,16 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: endpoint
       type:
         scalar: string
+    - name: endpoints
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: engine
+      type:
+        scalar: string
+    - name: gpus
       type:
         scalar: string
     - name: job
@@ -1451,6 +1556,37 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: service
       type:
         namedType: bench.assay.api.v1alpha1.Resources
+- name: bench.assay.api.v1alpha1.SiteImages
+  map:
+    fields:
+    - name: insecureRegistries
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: pull
+      type:
+        scalar: string
+      default: Job
+    - name: resources
+      type:
+        namedType: bench.assay.api.v1alpha1.Resources
+- name: bench.assay.api.v1alpha1.SiteLimits
+  map:
+    fields:
+    - name: burst
+      type:
+        scalar: numeric
+    - name: gpuHours
+      type:
+        namedType: bench.assay.api.v1alpha1.Decimal
+    - name: jobs
+      type:
+        scalar: numeric
+    - name: rate
+      type:
+        namedType: bench.assay.api.v1alpha1.Decimal
 - name: bench.assay.api.v1alpha1.SiteSpec
   map:
     fields:
@@ -1460,12 +1596,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: files
       type:
         namedType: bench.assay.api.v1alpha1.FilesDoor
+    - name: images
+      type:
+        namedType: bench.assay.api.v1alpha1.SiteImages
     - name: interface
       type:
         scalar: string
     - name: jobs
       type:
         namedType: bench.assay.api.v1alpha1.JobsDoor
+    - name: limits
+      type:
+        namedType: bench.assay.api.v1alpha1.SiteLimits
     - name: modules
       type:
         list:
@@ -1481,6 +1623,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: bench.assay.api.v1alpha1.SiteStatus
   map:
     fields:
+    - name: charged
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: conditions
       type:
         list:
@@ -1492,6 +1640,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: door
       type:
         scalar: string
+    - name: gpuSecondsUsed
+      type:
+        scalar: numeric
     - name: jobs
       type:
         scalar: numeric
@@ -1534,6 +1685,12 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: bench.assay.api.v1alpha1.ComponentReference
           elementRelationship: atomic
+    - name: images
+      type:
+        list:
+          elementType:
+            namedType: bench.assay.api.v1alpha1.PulledImage
+          elementRelationship: atomic
     - name: run
       type:
         namedType: bench.assay.api.v1alpha1.JobRun
@@ -1569,6 +1726,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: directory
       type:
         scalar: string
+    - name: expectedStart
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: jobID
       type:
         scalar: string
@@ -1617,6 +1777,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: bench.assay.api.v1alpha1.Target
   map:
     fields:
+    - name: ca
+      type:
+        scalar: string
     - name: credentials
       type:
         namedType: bench.assay.api.v1alpha1.SecretReference
@@ -1650,6 +1813,13 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: min
       type:
         scalar: numeric
+- name: bench.assay.api.v1alpha1.TokenRefresh
+  map:
+    fields:
+    - name: lifetime
+      type:
+        namedType: bench.assay.api.v1alpha1.Duration
+      default: 30m
 - name: bench.assay.api.v1alpha1.Tokens
   map:
     fields:
@@ -1665,10 +1835,13 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: cacheFolder
       type:
         scalar: string
+    - name: distributedExecutor
+      type:
+        scalar: string
+      default: Native
     - name: download
       type:
         scalar: string
-      default: Never
     - name: dtype
       type:
         scalar: string
@@ -1698,6 +1871,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: model
       type:
         scalar: string
+    - name: pipelineParallelSize
+      type:
+        scalar: numeric
+      default: 1
     - name: servedModelName
       type:
         scalar: string

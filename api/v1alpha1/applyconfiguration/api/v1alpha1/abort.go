@@ -11,9 +11,9 @@ import (
 // AbortApplyConfiguration represents a declarative configuration of the Abort type for use
 // with apply.
 //
-// Abort ends a run when too many requests fail.
+// Abort ends a run when too many requests of one instance fail.
 type AbortApplyConfiguration struct {
-	// errorRatio of the window's requests, from 0 to 1, that ends the run.
+	// errorRatio of the window's requests of one instance, from 0 to 1, that ends the run.
 	ErrorRatio *apiv1alpha1.Decimal `json:"errorRatio,omitempty"`
 	// window is the length of time that the ratio is taken over, above 0.
 	Window *apiv1alpha1.Duration `json:"window,omitempty"`

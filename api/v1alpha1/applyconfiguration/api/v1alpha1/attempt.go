@@ -24,8 +24,16 @@ type AttemptApplyConfiguration struct {
 	PlanHash *string `json:"planHash,omitempty"`
 	// process is the control plane's process that stored the intent.
 	Process *string `json:"process,omitempty"`
+	// gpus is the number of GPUs of the job on all of its nodes.
+	GPUs *int32 `json:"gpus,omitempty"`
+	// gpuSeconds is what the job may use of the Site's limits.gpuHours: its GPUs times its time limit in seconds.
+	GPUSeconds *int64 `json:"gpuSeconds,omitempty"`
 	// intendTime is when the attempt was stored.
 	IntendTime *v1.Time `json:"intendTime,omitempty"`
+	// notBefore is when the attempt is handed in at the earliest: it follows one that the site ended.
+	NotBefore *v1.Time `json:"notBefore,omitempty"`
+	// exclude are the nodes that the attempt keeps away from: those that could not run the attempts before.
+	Exclude []string `json:"exclude,omitempty"`
 	// submits is how often a submit was tried under the key; above 1 only after an uncertain answer and two look-ups.
 	Submits *int32 `json:"submits,omitempty"`
 	// submitTry is when the last submit was decided.
@@ -52,6 +60,8 @@ type AttemptApplyConfiguration struct {
 	ExitCode *int32 `json:"exitCode,omitempty"`
 	// reason is how the job ended.
 	Reason *string `json:"reason,omitempty"`
+	// class is whose doing the end was; empty for one as planned.
+	Class *apiv1alpha1.AttemptClass `json:"class,omitempty"`
 	// message goes with the reason.
 	Message *string `json:"message,omitempty"`
 	// cancelTime is when a cancel was first decided.
@@ -104,11 +114,45 @@ func (b *AttemptApplyConfiguration) WithProcess(value string) *AttemptApplyConfi
 	return b
 }
 
+// WithGPUs sets the GPUs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GPUs field is set to the value of the last call.
+func (b *AttemptApplyConfiguration) WithGPUs(value int32) *AttemptApplyConfiguration {
+	b.GPUs = &value
+	return b
+}
+
+// WithGPUSeconds sets the GPUSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GPUSeconds field is set to the value of the last call.
+func (b *AttemptApplyConfiguration) WithGPUSeconds(value int64) *AttemptApplyConfiguration {
+	b.GPUSeconds = &value
+	return b
+}
+
 // WithIntendTime sets the IntendTime field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the IntendTime field is set to the value of the last call.
 func (b *AttemptApplyConfiguration) WithIntendTime(value v1.Time) *AttemptApplyConfiguration {
 	b.IntendTime = &value
+	return b
+}
+
+// WithNotBefore sets the NotBefore field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NotBefore field is set to the value of the last call.
+func (b *AttemptApplyConfiguration) WithNotBefore(value v1.Time) *AttemptApplyConfiguration {
+	b.NotBefore = &value
+	return b
+}
+
+// WithExclude adds the given value to the Exclude field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Exclude field.
+func (b *AttemptApplyConfiguration) WithExclude(values ...string) *AttemptApplyConfiguration {
+	for i := range values {
+		b.Exclude = append(b.Exclude, values[i])
+	}
 	return b
 }
 
@@ -213,6 +257,14 @@ func (b *AttemptApplyConfiguration) WithExitCode(value int32) *AttemptApplyConfi
 // If called multiple times, the Reason field is set to the value of the last call.
 func (b *AttemptApplyConfiguration) WithReason(value string) *AttemptApplyConfiguration {
 	b.Reason = &value
+	return b
+}
+
+// WithClass sets the Class field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Class field is set to the value of the last call.
+func (b *AttemptApplyConfiguration) WithClass(value apiv1alpha1.AttemptClass) *AttemptApplyConfiguration {
+	b.Class = &value
 	return b
 }
 

@@ -26,6 +26,8 @@ type BenchmarkSpecApplyConfiguration struct {
 	SLOs []SLOApplyConfiguration `json:"slos,omitempty"`
 	// repeats are how often the measurement is made, and what is new each time.
 	Repeats *RepeatsApplyConfiguration `json:"repeats,omitempty"`
+	// retries are how often a job is tried again that ended through no fault of the benchmark.
+	Retries *JobRetriesApplyConfiguration `json:"retries,omitempty"`
 	// timeout ends the whole run, from its start; without it the jobs' own time limits hold.
 	Timeout *apiv1alpha1.Duration `json:"timeout,omitempty"`
 	// idleTimeout ends a service when no client ran and no controller was alive for this long.
@@ -109,6 +111,14 @@ func (b *BenchmarkSpecApplyConfiguration) WithSLOs(values ...*SLOApplyConfigurat
 // If called multiple times, the Repeats field is set to the value of the last call.
 func (b *BenchmarkSpecApplyConfiguration) WithRepeats(value *RepeatsApplyConfiguration) *BenchmarkSpecApplyConfiguration {
 	b.Repeats = value
+	return b
+}
+
+// WithRetries sets the Retries field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Retries field is set to the value of the last call.
+func (b *BenchmarkSpecApplyConfiguration) WithRetries(value *JobRetriesApplyConfiguration) *BenchmarkSpecApplyConfiguration {
+	b.Retries = value
 	return b
 }
 

@@ -15,7 +15,7 @@ import (
 type BenchmarkStatusApplyConfiguration struct {
 	// observedGeneration is the generation of the spec that the conditions speak of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions are Ready, ServicesReady, LoadComplete, Monitored, SLOMet, Complete and Succeeded, and while true
+	// conditions are Ready, ImagesReady, ServicesReady, LoadComplete, Monitored, SLOMet, Complete and Succeeded, and while true
 	// Reconciling and Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// run is the run under way, or the last one.

@@ -36,10 +36,15 @@ type ClientParametersApplyConfiguration struct {
 	Timeouts *TimeoutsApplyConfiguration `json:"timeouts,omitempty"`
 	// retries are off by default; each attempt is counted and latency runs from the first scheduled instant.
 	Retries *RetriesApplyConfiguration `json:"retries,omitempty"`
-	// abort ends a hopeless run early.
+	// abort ends a hopeless run early. Each instance judges its own requests, and the first that is past the limit ends the
+	// run for all: with few instances it takes one bad node.
 	Abort *AbortApplyConfiguration `json:"abort,omitempty"`
 	// limits tighten the self-audit of the client; they cannot loosen it.
 	Limits *SoundLimitsApplyConfiguration `json:"limits,omitempty"`
+	// recordRequests keeps a line of JSON for each attempt in samples/requests.jsonl of each instance: what it was, when it
+	// was due, sent and answered, and how it ended. Without it the histograms are all that is kept, which a load of many
+	// requests may prefer: a line has about 250 bytes. It is on for inference where the target is an llmsim.
+	RecordRequests *bool `json:"recordRequests,omitempty"`
 	// resources are what the client asks of the batch system.
 	Resources *ResourcesApplyConfiguration `json:"resources,omitempty"`
 	// seed makes prompts and arrivals repeatable; 0 takes a random one, which the result reports.
@@ -153,6 +158,14 @@ func (b *ClientParametersApplyConfiguration) WithAbort(value *AbortApplyConfigur
 // If called multiple times, the Limits field is set to the value of the last call.
 func (b *ClientParametersApplyConfiguration) WithLimits(value *SoundLimitsApplyConfiguration) *ClientParametersApplyConfiguration {
 	b.Limits = value
+	return b
+}
+
+// WithRecordRequests sets the RecordRequests field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RecordRequests field is set to the value of the last call.
+func (b *ClientParametersApplyConfiguration) WithRecordRequests(value bool) *ClientParametersApplyConfiguration {
+	b.RecordRequests = &value
 	return b
 }
 

@@ -21,6 +21,8 @@ type ComponentStatusApplyConfiguration struct {
 	Ranks *int32 `json:"ranks,omitempty"`
 	// endpoint is host:port of the first port of rank 0.
 	Endpoint *string `json:"endpoint,omitempty"`
+	// endpoints are those of all replicas of a service, in their order, where there are several.
+	Endpoints []string `json:"endpoints,omitempty"`
 	// repeat under way.
 	Repeat *int32 `json:"repeat,omitempty"`
 	// repeatsDone are the repeats that every rank closed.
@@ -33,6 +35,9 @@ type ComponentStatusApplyConfiguration struct {
 	Live *LiveApplyConfiguration `json:"live,omitempty"`
 	// exit is how the component ended: the worst of its ranks.
 	Exit *ComponentExitApplyConfiguration `json:"exit,omitempty"`
+	// gpus says whether a service's servers see the GPUs that their steps were given: Verified, Wrong, or Unverified with
+	// the reason; empty where it asks for none.
+	GPUs *string `json:"gpus,omitempty"`
 	// message is the last thing that the component had to say.
 	Message *string `json:"message,omitempty"`
 }
@@ -91,6 +96,16 @@ func (b *ComponentStatusApplyConfiguration) WithEndpoint(value string) *Componen
 	return b
 }
 
+// WithEndpoints adds the given value to the Endpoints field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Endpoints field.
+func (b *ComponentStatusApplyConfiguration) WithEndpoints(values ...string) *ComponentStatusApplyConfiguration {
+	for i := range values {
+		b.Endpoints = append(b.Endpoints, values[i])
+	}
+	return b
+}
+
 // WithRepeat sets the Repeat field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Repeat field is set to the value of the last call.
@@ -136,6 +151,14 @@ func (b *ComponentStatusApplyConfiguration) WithLive(value *LiveApplyConfigurati
 // If called multiple times, the Exit field is set to the value of the last call.
 func (b *ComponentStatusApplyConfiguration) WithExit(value *ComponentExitApplyConfiguration) *ComponentStatusApplyConfiguration {
 	b.Exit = value
+	return b
+}
+
+// WithGPUs sets the GPUs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GPUs field is set to the value of the last call.
+func (b *ComponentStatusApplyConfiguration) WithGPUs(value string) *ComponentStatusApplyConfiguration {
+	b.GPUs = &value
 	return b
 }
 

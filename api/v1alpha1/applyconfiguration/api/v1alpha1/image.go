@@ -9,9 +9,12 @@ package v1alpha1
 //
 // Image is a container image.
 type ImageApplyConfiguration struct {
-	// uri is an absolute path of a SIF file, or an image of a registry.
+	// uri is an absolute path of a SIF file, or an image of a registry (docker://, library://) or of an OCI layout in a
+	// folder of the site (oci:///path). What is no file is pulled once into the site's store, by a job of its own; of a tag
+	// in it nothing is made.
 	URI *string `json:"uri,omitempty"`
-	// digest of the image: sha256 and 64 hexadecimal digits.
+	// digest of the image: sha256 and 64 hexadecimal digits. For a SIF file it is the SHA-256 of the file, which is compared
+	// before the server starts.
 	Digest *string `json:"digest,omitempty"`
 	// binds are absolute paths of the node that the container sees under the same names, read-only.
 	Binds []string `json:"binds,omitempty"`

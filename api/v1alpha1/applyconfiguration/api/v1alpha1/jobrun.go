@@ -21,6 +21,8 @@ type JobRunApplyConfiguration struct {
 	FirstRepeat *int32 `json:"firstRepeat,omitempty"`
 	// repeats that this job makes.
 	Repeats *RepeatsApplyConfiguration `json:"repeats,omitempty"`
+	// retries are how often the job is tried again that ended through no fault of its own.
+	Retries *JobRetriesApplyConfiguration `json:"retries,omitempty"`
 	// peers are the components of the same run that run in other jobs.
 	Peers []PeerReferenceApplyConfiguration `json:"peers,omitempty"`
 	// idleTimeout ends a service when no client ran and no controller was alive for this long.
@@ -72,6 +74,14 @@ func (b *JobRunApplyConfiguration) WithFirstRepeat(value int32) *JobRunApplyConf
 // If called multiple times, the Repeats field is set to the value of the last call.
 func (b *JobRunApplyConfiguration) WithRepeats(value *RepeatsApplyConfiguration) *JobRunApplyConfiguration {
 	b.Repeats = value
+	return b
+}
+
+// WithRetries sets the Retries field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Retries field is set to the value of the last call.
+func (b *JobRunApplyConfiguration) WithRetries(value *JobRetriesApplyConfiguration) *JobRunApplyConfiguration {
+	b.Retries = value
 	return b
 }
 

@@ -19,6 +19,8 @@ type JobsDoorApplyConfiguration struct {
 	CLI *apiv1alpha1.CLIDoor `json:"cli,omitempty"`
 	// ssh runs Slurm's own programs on a login node.
 	SSH *SSHDoorApplyConfiguration `json:"ssh,omitempty"`
+	// rest asks slurmrestd, over HTTP. It carries no files: it needs files.ssh or files.local beside it.
+	REST *RESTDoorApplyConfiguration `json:"rest,omitempty"`
 	// sim runs jobs on a simulated cluster inside the control plane; nothing is measured.
 	Sim *SimDoorApplyConfiguration `json:"sim,omitempty"`
 }
@@ -50,6 +52,14 @@ func (b *JobsDoorApplyConfiguration) WithCLI(value apiv1alpha1.CLIDoor) *JobsDoo
 // If called multiple times, the SSH field is set to the value of the last call.
 func (b *JobsDoorApplyConfiguration) WithSSH(value *SSHDoorApplyConfiguration) *JobsDoorApplyConfiguration {
 	b.SSH = value
+	return b
+}
+
+// WithREST sets the REST field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the REST field is set to the value of the last call.
+func (b *JobsDoorApplyConfiguration) WithREST(value *RESTDoorApplyConfiguration) *JobsDoorApplyConfiguration {
+	b.REST = value
 	return b
 }
 

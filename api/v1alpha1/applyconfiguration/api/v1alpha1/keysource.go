@@ -7,7 +7,7 @@ package v1alpha1
 // KeySourceApplyConfiguration represents a declarative configuration of the KeySource type for use
 // with apply.
 //
-// KeySource says where a private key lies.
+// KeySource says where a private key or a token lies.
 type KeySourceApplyConfiguration struct {
 	// secretKeyRef is a Secret in the namespace of the Site.
 	SecretKeyRef *SecretKeyApplyConfiguration `json:"secretKeyRef,omitempty"`

@@ -130,6 +130,14 @@ func (b *LoadClientSpecApplyConfiguration) WithLimits(value *SoundLimitsApplyCon
 	return b
 }
 
+// WithRecordRequests sets the RecordRequests field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RecordRequests field is set to the value of the last call.
+func (b *LoadClientSpecApplyConfiguration) WithRecordRequests(value bool) *LoadClientSpecApplyConfiguration {
+	b.ClientParametersApplyConfiguration.RecordRequests = &value
+	return b
+}
+
 // WithResources sets the Resources field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Resources field is set to the value of the last call.

@@ -21,7 +21,8 @@ type MetricTargetApplyConfiguration struct {
 	Port *int32 `json:"port,omitempty"`
 	// path of the metrics.
 	Path *string `json:"path,omitempty"`
-	// settle is how old the numbers may be that the target gives; the last scrape of a repeat waits so long.
+	// settle is how old the numbers may be that the target gives; the last scrape of a repeat waits so long, and the first one
+	// after a probe that asks for a token or runs a command.
 	Settle *apiv1alpha1.Duration `json:"settle,omitempty"`
 }
 

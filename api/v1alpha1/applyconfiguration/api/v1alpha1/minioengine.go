@@ -7,14 +7,17 @@ package v1alpha1
 // MinIOEngineApplyConfiguration represents a declarative configuration of the MinIOEngine type for use
 // with apply.
 //
-// MinIOEngine is the object store MinIO: one node, and one process for its set of drives.
+// MinIOEngine is the object store MinIO: a process on each of resources.nodes, which all together store objects on the
+// drives of all nodes.
 //
 // The program is minio of the image, or of the node's PATH. Its root user and password are random, and new in each run.
+// Clients talk to the process of the first node, which is ready when the cluster is.
 type MinIOEngineApplyConfiguration struct {
-	// drives is how many drives the process serves, each a folder in the run's own. One drive keeps objects as they are;
-	// four or more store them with erasure coding, for which MinIO wants a file system with direct I/O.
+	// drives is how many drives the process of each node serves, each a folder in the run's own. One drive in all keeps
+	// objects as they are; four or more store them with erasure coding, for which MinIO wants a file system with direct I/O.
+	// It refuses drives on the node's root device, unless env has MINIO_CI_CD with the value 1: do that to try things only.
 	Drives *int32 `json:"drives,omitempty"`
-	// driveFolders are absolute paths on the node, such as the mount points of its disks: each gets one drive, in a folder
+	// driveFolders are absolute paths on each node, such as the mount points of its disks: each gets one drive, in a folder
 	// of its own that is removed at the end.
 	DriveFolders []string `json:"driveFolders,omitempty"`
 	// metrics is the version of the metric paths: V3 is live, V2 is known to older versions and ten seconds old, which

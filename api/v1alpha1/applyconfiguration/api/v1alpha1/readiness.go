@@ -11,12 +11,18 @@ import (
 // ReadinessApplyConfiguration represents a declarative configuration of the Readiness type for use
 // with apply.
 //
-// Readiness is how long a service may take to get ready.
+// Readiness is how long a service may take to get ready, and who asks whether it is.
 type ReadinessApplyConfiguration struct {
 	// timeout from the start of the server to the last probe that passes.
 	Timeout *apiv1alpha1.Duration `json:"timeout,omitempty"`
 	// interval between two rounds of probes.
 	Interval *apiv1alpha1.Duration `json:"interval,omitempty"`
+	// tunnel asks the service from outside its site as well, through the SSH connection of the Site: once it is ready in its
+	// job, and then every 30 seconds. The answer is the condition Reachable of the Service. Nothing of a run waits for it: load
+	// begins without a controller. What is asked is the path of the service's first HTTP probe at its first port, without
+	// credentials, so that an answer that asks for them (401, 403) is as good; without such a probe the port is opened, and
+	// nothing sent.
+	Tunnel *bool `json:"tunnel,omitempty"`
 }
 
 // ReadinessApplyConfiguration constructs a declarative configuration of the Readiness type for use with
@@ -38,5 +44,13 @@ func (b *ReadinessApplyConfiguration) WithTimeout(value apiv1alpha1.Duration) *R
 // If called multiple times, the Interval field is set to the value of the last call.
 func (b *ReadinessApplyConfiguration) WithInterval(value apiv1alpha1.Duration) *ReadinessApplyConfiguration {
 	b.Interval = &value
+	return b
+}
+
+// WithTunnel sets the Tunnel field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Tunnel field is set to the value of the last call.
+func (b *ReadinessApplyConfiguration) WithTunnel(value bool) *ReadinessApplyConfiguration {
+	b.Tunnel = &value
 	return b
 }

@@ -37,6 +37,9 @@ type ResourcesApplyConfiguration struct {
 	Reservation *string `json:"reservation,omitempty"`
 	// licenses are taken while the job runs, as Slurm's option --licenses names them.
 	Licenses *string `json:"licenses,omitempty"`
+	// dependency is what has to be before the job may start, as Slurm's option --dependency names it. The components of a
+	// job that name one name the same.
+	Dependency *string `json:"dependency,omitempty"`
 	// exclusive is Node for nodes that no other job shares.
 	Exclusive *string `json:"exclusive,omitempty"`
 }
@@ -140,6 +143,14 @@ func (b *ResourcesApplyConfiguration) WithReservation(value string) *ResourcesAp
 // If called multiple times, the Licenses field is set to the value of the last call.
 func (b *ResourcesApplyConfiguration) WithLicenses(value string) *ResourcesApplyConfiguration {
 	b.Licenses = &value
+	return b
+}
+
+// WithDependency sets the Dependency field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Dependency field is set to the value of the last call.
+func (b *ResourcesApplyConfiguration) WithDependency(value string) *ResourcesApplyConfiguration {
+	b.Dependency = &value
 	return b
 }
 

@@ -15,7 +15,7 @@ type S3MixApplyConfiguration struct {
 	Get *int32 `json:"get,omitempty"`
 	// head looks an object up.
 	Head *int32 `json:"head,omitempty"`
-	// delete removes an object that was written before; at most put.
+	// delete removes an object that the same instance has written before; at most put.
 	Delete *int32 `json:"delete,omitempty"`
 }
 

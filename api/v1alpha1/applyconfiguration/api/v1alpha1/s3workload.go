@@ -26,10 +26,12 @@ type S3WorkloadApplyConfiguration struct {
 	// size of the objects.
 	Size *ObjectSizeApplyConfiguration `json:"size,omitempty"`
 	// payload is how the body of a write is protected on its way: Unsigned leaves it to the connection, SHA256 signs it,
-	// and CRC32C sends a checksum that the server verifies.
+	// and CRC32C sends a checksum that the server verifies. The client goes through the whole object for either before it
+	// sends the first byte, which counts as part of the write: e2e and put hold it, send_lag does not. A core does about
+	// 1.5 GB/s of SHA256 and ten times as much of CRC32C.
 	Payload *string `json:"payload,omitempty"`
-	// content is what becomes of the content that is read: Verify compares every byte with what was stored, Discard drops
-	// it and saves the client's CPU.
+	// content is what becomes of the content that is read: Verify checks its length, and of each block of 4 KiB the stamp
+	// and the CRC32C with which it was stored; Discard checks the length alone and saves the client's CPU.
 	Content *string `json:"content,omitempty"`
 }
 

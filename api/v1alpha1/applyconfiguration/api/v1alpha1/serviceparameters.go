@@ -25,10 +25,13 @@ type ServiceParametersApplyConfiguration struct {
 	Image *ImageApplyConfiguration `json:"image,omitempty"`
 	// resources are what the service asks of the batch system.
 	Resources *ResourcesApplyConfiguration `json:"resources,omitempty"`
-	// readiness is how long the service may take to get ready.
+	// readiness is how long the service may take to get ready, and who asks whether it is.
 	Readiness *ReadinessApplyConfiguration `json:"readiness,omitempty"`
 	// metrics are scraped while the service runs, beside those that the engine names.
 	Metrics *MetricsApplyConfiguration `json:"metrics,omitempty"`
+	// replicas are how many servers of this kind run, each on resources.nodes of its own. The workers of each client are dealt
+	// out over them, and the service is ready when all are. An object store has one: it is spread over nodes.
+	Replicas *int32 `json:"replicas,omitempty"`
 	// stopTimeout is the time between asking the server to end and killing it.
 	StopTimeout *apiv1alpha1.Duration `json:"stopTimeout,omitempty"`
 }
@@ -100,6 +103,14 @@ func (b *ServiceParametersApplyConfiguration) WithReadiness(value *ReadinessAppl
 // If called multiple times, the Metrics field is set to the value of the last call.
 func (b *ServiceParametersApplyConfiguration) WithMetrics(value *MetricsApplyConfiguration) *ServiceParametersApplyConfiguration {
 	b.Metrics = value
+	return b
+}
+
+// WithReplicas sets the Replicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Replicas field is set to the value of the last call.
+func (b *ServiceParametersApplyConfiguration) WithReplicas(value int32) *ServiceParametersApplyConfiguration {
+	b.Replicas = &value
 	return b
 }
 

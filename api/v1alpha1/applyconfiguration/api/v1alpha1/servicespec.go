@@ -92,6 +92,14 @@ func (b *ServiceSpecApplyConfiguration) WithMetrics(value *MetricsApplyConfigura
 	return b
 }
 
+// WithReplicas sets the Replicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Replicas field is set to the value of the last call.
+func (b *ServiceSpecApplyConfiguration) WithReplicas(value int32) *ServiceSpecApplyConfiguration {
+	b.ServiceParametersApplyConfiguration.Replicas = &value
+	return b
+}
+
 // WithStopTimeout sets the StopTimeout field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the StopTimeout field is set to the value of the last call.

@@ -15,7 +15,7 @@ import (
 type ServiceStatusApplyConfiguration struct {
 	// observedGeneration is the generation of the spec that the conditions speak of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions are Ready and Monitored, and while true Reconciling and Stalled.
+	// conditions are Ready and Monitored, Reachable where readiness.tunnel asks for it, and while true Reconciling and Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// engine is the kind of engine.
 	Engine *string `json:"engine,omitempty"`
@@ -25,6 +25,11 @@ type ServiceStatusApplyConfiguration struct {
 	Job *string `json:"job,omitempty"`
 	// endpoint is host:port of the service's first port.
 	Endpoint *string `json:"endpoint,omitempty"`
+	// gpus says whether the servers see the GPUs that their steps were given: Verified, Wrong, or Unverified with the
+	// reason; empty where the service asks for none.
+	GPUs *string `json:"gpus,omitempty"`
+	// endpoints are those of all replicas, in their order, where there are several.
+	Endpoints []string `json:"endpoints,omitempty"`
 	// repeat is the repeat that the service serves, from 1.
 	Repeat *int32 `json:"repeat,omitempty"`
 }
@@ -85,6 +90,24 @@ func (b *ServiceStatusApplyConfiguration) WithJob(value string) *ServiceStatusAp
 // If called multiple times, the Endpoint field is set to the value of the last call.
 func (b *ServiceStatusApplyConfiguration) WithEndpoint(value string) *ServiceStatusApplyConfiguration {
 	b.Endpoint = &value
+	return b
+}
+
+// WithGPUs sets the GPUs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GPUs field is set to the value of the last call.
+func (b *ServiceStatusApplyConfiguration) WithGPUs(value string) *ServiceStatusApplyConfiguration {
+	b.GPUs = &value
+	return b
+}
+
+// WithEndpoints adds the given value to the Endpoints field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Endpoints field.
+func (b *ServiceStatusApplyConfiguration) WithEndpoints(values ...string) *ServiceStatusApplyConfiguration {
+	for i := range values {
+		b.Endpoints = append(b.Endpoints, values[i])
+	}
 	return b
 }
 

@@ -27,8 +27,12 @@ type SiteSpecApplyConfiguration struct {
 	Interface *string `json:"interface,omitempty"`
 	// modules are loaded in this order at the start of every job.
 	Modules []string `json:"modules,omitempty"`
+	// images says how images from a registry come into the site's store.
+	Images *SiteImagesApplyConfiguration `json:"images,omitempty"`
 	// pollInterval is the least time between two looks at the batch system; some centres ask for 120s.
 	PollInterval *apiv1alpha1.Duration `json:"pollInterval,omitempty"`
+	// limits bound what this Site's jobs take, and how often the batch system is asked.
+	Limits *SiteLimitsApplyConfiguration `json:"limits,omitempty"`
 }
 
 // SiteSpecApplyConfiguration constructs a declarative configuration of the SiteSpec type for use with
@@ -87,10 +91,26 @@ func (b *SiteSpecApplyConfiguration) WithModules(values ...string) *SiteSpecAppl
 	return b
 }
 
+// WithImages sets the Images field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Images field is set to the value of the last call.
+func (b *SiteSpecApplyConfiguration) WithImages(value *SiteImagesApplyConfiguration) *SiteSpecApplyConfiguration {
+	b.Images = value
+	return b
+}
+
 // WithPollInterval sets the PollInterval field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the PollInterval field is set to the value of the last call.
 func (b *SiteSpecApplyConfiguration) WithPollInterval(value apiv1alpha1.Duration) *SiteSpecApplyConfiguration {
 	b.PollInterval = &value
+	return b
+}
+
+// WithLimits sets the Limits field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Limits field is set to the value of the last call.
+func (b *SiteSpecApplyConfiguration) WithLimits(value *SiteLimitsApplyConfiguration) *SiteSpecApplyConfiguration {
+	b.Limits = value
 	return b
 }

@@ -17,10 +17,15 @@ type SiteStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// conditions are Ready, Reachable, CredentialsValid and Synced, and while true Reconciling and Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
-	// door is the kind of door in use: local, cli, ssh or sim.
+	// door is the kind of door in use: local, cli, ssh, rest or sim.
 	Door *string `json:"door,omitempty"`
 	// jobs is the number of SlurmJobs that refer to this site and have not ended.
 	Jobs *int32 `json:"jobs,omitempty"`
+	// gpuSecondsUsed is what the jobs of deleted SlurmJobs have used of limits.gpuHours, in GPUs times seconds. What those
+	// used that still exist stands in their own status.
+	GPUSecondsUsed *int64 `json:"gpuSecondsUsed,omitempty"`
+	// charged are the UIDs of SlurmJobs that are about to go, and whose use is part of gpuSecondsUsed already.
+	Charged []string `json:"charged,omitempty"`
 }
 
 // SiteStatusApplyConfiguration constructs a declarative configuration of the SiteStatus type for use with
@@ -63,5 +68,23 @@ func (b *SiteStatusApplyConfiguration) WithDoor(value string) *SiteStatusApplyCo
 // If called multiple times, the Jobs field is set to the value of the last call.
 func (b *SiteStatusApplyConfiguration) WithJobs(value int32) *SiteStatusApplyConfiguration {
 	b.Jobs = &value
+	return b
+}
+
+// WithGPUSecondsUsed sets the GPUSecondsUsed field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GPUSecondsUsed field is set to the value of the last call.
+func (b *SiteStatusApplyConfiguration) WithGPUSecondsUsed(value int64) *SiteStatusApplyConfiguration {
+	b.GPUSecondsUsed = &value
+	return b
+}
+
+// WithCharged adds the given value to the Charged field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Charged field.
+func (b *SiteStatusApplyConfiguration) WithCharged(values ...string) *SiteStatusApplyConfiguration {
+	for i := range values {
+		b.Charged = append(b.Charged, values[i])
+	}
 	return b
 }

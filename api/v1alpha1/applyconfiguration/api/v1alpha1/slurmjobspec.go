@@ -11,7 +11,7 @@ import (
 // SlurmJobSpecApplyConfiguration represents a declarative configuration of the SlurmJobSpec type for use
 // with apply.
 //
-// SlurmJobSpec is an allocation to make.
+// SlurmJobSpec is an allocation to make: for the components of a run, or to pull the images that they need.
 type SlurmJobSpecApplyConfiguration struct {
 	// site names the Site in this namespace.
 	Site *apiv1alpha1.Name `json:"site,omitempty"`
@@ -19,6 +19,8 @@ type SlurmJobSpecApplyConfiguration struct {
 	Run *JobRunApplyConfiguration `json:"run,omitempty"`
 	// components run in the job.
 	Components []ComponentReferenceApplyConfiguration `json:"components,omitempty"`
+	// images are pulled into the site's store by the job. Where all of them are there already, there is no job.
+	Images []PulledImageApplyConfiguration `json:"images,omitempty"`
 }
 
 // SlurmJobSpecApplyConfiguration constructs a declarative configuration of the SlurmJobSpec type for use with
@@ -52,6 +54,19 @@ func (b *SlurmJobSpecApplyConfiguration) WithComponents(values ...*ComponentRefe
 			panic("nil value passed to WithComponents")
 		}
 		b.Components = append(b.Components, *values[i])
+	}
+	return b
+}
+
+// WithImages adds the given value to the Images field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Images field.
+func (b *SlurmJobSpecApplyConfiguration) WithImages(values ...*PulledImageApplyConfiguration) *SlurmJobSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithImages")
+		}
+		b.Images = append(b.Images, *values[i])
 	}
 	return b
 }

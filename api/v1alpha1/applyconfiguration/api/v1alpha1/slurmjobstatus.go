@@ -5,6 +5,7 @@
 package v1alpha1
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
@@ -26,6 +27,8 @@ type SlurmJobStatusApplyConfiguration struct {
 	Phase *string `json:"phase,omitempty"`
 	// waiting is why the job is in the queue, in the batch system's own words.
 	Waiting *string `json:"waiting,omitempty"`
+	// expectedStart is when the batch system expects the job to leave the queue; it moves with the queue.
+	ExpectedStart *metav1.Time `json:"expectedStart,omitempty"`
 	// jobID of the newest attempt.
 	JobID *string `json:"jobID,omitempty"`
 	// attempt is the number of the newest attempt.
@@ -102,6 +105,14 @@ func (b *SlurmJobStatusApplyConfiguration) WithPhase(value string) *SlurmJobStat
 // If called multiple times, the Waiting field is set to the value of the last call.
 func (b *SlurmJobStatusApplyConfiguration) WithWaiting(value string) *SlurmJobStatusApplyConfiguration {
 	b.Waiting = &value
+	return b
+}
+
+// WithExpectedStart sets the ExpectedStart field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ExpectedStart field is set to the value of the last call.
+func (b *SlurmJobStatusApplyConfiguration) WithExpectedStart(value metav1.Time) *SlurmJobStatusApplyConfiguration {
+	b.ExpectedStart = &value
 	return b
 }
 

@@ -11,11 +11,15 @@ package v1alpha1
 type TargetApplyConfiguration struct {
 	// service names a service of the same benchmark, or, in a LoadClient of its own, a Service in this namespace.
 	Service *string `json:"service,omitempty"`
-	// url is any endpoint.
+	// url is any endpoint: for inference the server, with or without a path before its routes; for s3 the endpoint alone.
+	// Credentials do not belong here, since everybody who reads the result reads it.
 	URL *string `json:"url,omitempty"`
 	// credentials names a Secret in this namespace: inference sends its key token as a bearer token, s3 signs with its keys
 	// username (the access key) and password (the secret key).
 	Credentials *SecretReferenceApplyConfiguration `json:"credentials,omitempty"`
+	// ca holds the certificates, in PEM, of the authorities that vouch for the server of an https url; without it those that
+	// the system of the compute node trusts.
+	CA *string `json:"ca,omitempty"`
 }
 
 // TargetApplyConfiguration constructs a declarative configuration of the Target type for use with
@@ -45,5 +49,13 @@ func (b *TargetApplyConfiguration) WithURL(value string) *TargetApplyConfigurati
 // If called multiple times, the Credentials field is set to the value of the last call.
 func (b *TargetApplyConfiguration) WithCredentials(value *SecretReferenceApplyConfiguration) *TargetApplyConfiguration {
 	b.Credentials = value
+	return b
+}
+
+// WithCA sets the CA field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CA field is set to the value of the last call.
+func (b *TargetApplyConfiguration) WithCA(value string) *TargetApplyConfiguration {
+	b.CA = &value
 	return b
 }

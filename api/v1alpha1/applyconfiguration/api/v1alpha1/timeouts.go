@@ -13,9 +13,10 @@ import (
 //
 // Timeouts end a request that takes too long.
 type TimeoutsApplyConfiguration struct {
-	// firstToken is the longest wait for the first token, or the first byte of an object; a write must end within it.
+	// firstToken is the longest wait for the first token, or for the first byte of an object; of a write, for its answer
+	// once the server has taken all of the object.
 	FirstToken *apiv1alpha1.Duration `json:"firstToken,omitempty"`
-	// idle is the longest wait between two tokens, or two pieces of an object.
+	// idle is the longest wait between two tokens, or two pieces of an object, read or written.
 	Idle *apiv1alpha1.Duration `json:"idle,omitempty"`
 	// total is the longest that a request may take; the run waits this long for what is in flight at its end.
 	Total *apiv1alpha1.Duration `json:"total,omitempty"`

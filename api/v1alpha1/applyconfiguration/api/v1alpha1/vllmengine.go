@@ -11,7 +11,7 @@ import (
 // VLLMEngineApplyConfiguration represents a declarative configuration of the VLLMEngine type for use
 // with apply.
 //
-// VLLMEngine is the inference server vLLM on one node.
+// VLLMEngine is the inference server vLLM, on resources.nodes.
 //
 // The program is vllm of the image, or of the node's PATH. It gets a random API key, new in each run. It is ready when its
 // health route answers, it lists the model, and it has generated one token.
@@ -20,8 +20,15 @@ type VLLMEngineApplyConfiguration struct {
 	Model *string `json:"model,omitempty"`
 	// servedModelName is the name that clients ask for; without it, model.
 	ServedModelName *string `json:"servedModelName,omitempty"`
-	// tensorParallelSize is the number of GPUs that share each layer; at most resources.gpusPerNode, where that is set.
+	// tensorParallelSize is the number of GPUs that share each layer. Times pipelineParallelSize it is the number of GPUs: on
+	// one node at most resources.gpusPerNode, where that is set; on several, nodes × gpusPerNode.
 	TensorParallelSize *int32 `json:"tensorParallelSize,omitempty"`
+	// pipelineParallelSize is the number of stages that the layers are divided into, each on tensorParallelSize GPUs.
+	PipelineParallelSize *int32 `json:"pipelineParallelSize,omitempty"`
+	// distributedExecutor is how the processes of several nodes find each other: Native by vLLM's own launcher, for which
+	// vLLM has to know --nnodes; Ray by a Ray cluster on the nodes of the service, for which the image has to hold ray. On
+	// one node it means nothing.
+	DistributedExecutor *string `json:"distributedExecutor,omitempty"`
 	// maxModelLen is the largest sum of input and output tokens of a request; without it the model's own.
 	MaxModelLen *int32 `json:"maxModelLen,omitempty"`
 	// maxNumSeqs is the number of requests that are served at once; without it vLLM's own.
@@ -34,11 +41,12 @@ type VLLMEngineApplyConfiguration struct {
 	// they are kept in the run's own folder. Models of Hugging Face are read from its folder hf.
 	CacheFolder *string `json:"cacheFolder,omitempty"`
 	// download says whether vLLM may ask Hugging Face: Never reads only what is there, as compute nodes without Internet
-	// must; Allow downloads what is missing.
+	// must; Allow downloads what is missing. Without it, Allow for a model of Hugging Face where no cacheFolder could have
+	// it, else Never.
 	Download *string `json:"download,omitempty"`
 	// env is added to the environment of the program. Put no secret here.
 	Env []EnvVarApplyConfiguration `json:"env,omitempty"`
-	// extraArgs come after the engine's own arguments.
+	// extraArgs come after the engine's own arguments of vllm serve.
 	ExtraArgs []string `json:"extraArgs,omitempty"`
 }
 
@@ -69,6 +77,22 @@ func (b *VLLMEngineApplyConfiguration) WithServedModelName(value string) *VLLMEn
 // If called multiple times, the TensorParallelSize field is set to the value of the last call.
 func (b *VLLMEngineApplyConfiguration) WithTensorParallelSize(value int32) *VLLMEngineApplyConfiguration {
 	b.TensorParallelSize = &value
+	return b
+}
+
+// WithPipelineParallelSize sets the PipelineParallelSize field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PipelineParallelSize field is set to the value of the last call.
+func (b *VLLMEngineApplyConfiguration) WithPipelineParallelSize(value int32) *VLLMEngineApplyConfiguration {
+	b.PipelineParallelSize = &value
+	return b
+}
+
+// WithDistributedExecutor sets the DistributedExecutor field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DistributedExecutor field is set to the value of the last call.
+func (b *VLLMEngineApplyConfiguration) WithDistributedExecutor(value string) *VLLMEngineApplyConfiguration {
+	b.DistributedExecutor = &value
 	return b
 }
 
