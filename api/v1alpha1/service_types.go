@@ -98,6 +98,11 @@ type Readiness struct {
 	// +optional
 	// +kubebuilder:default="200ms"
 	Interval Duration `json:"interval,omitempty"`
+	// logTimeout is how long the log of a server that is not ready yet may stand still. Then the service fails with the last
+	// line and reason LogStalled, and the GPUs of processes that wait for each other for ever are free long before the timeout.
+	// A server that reads a large model may be silent for minutes; without logTimeout it may be so until the timeout.
+	// +optional
+	LogTimeout Duration `json:"logTimeout,omitempty"`
 	// tunnel asks the service from outside its site as well, through the SSH connection of the Site: once it is ready in its
 	// job, and then every 30 seconds. The answer is the condition Reachable of the Service. Nothing of a run waits for it: load
 	// begins without a controller. What is asked is the path of the service's first HTTP probe at its first port, without

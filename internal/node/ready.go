@@ -104,7 +104,7 @@ func (s *service) passProbes(ctx context.Context) error {
 	defer p.client.CloseIdleConnections()
 	tick := time.NewTicker(or(s.svc.ProbeEvery, defaultProbeEvery))
 	defer tick.Stop()
-	last := errors.New("no probe was answered")
+	last, log := errors.New("no probe was answered"), s.server.watchLog(or(s.svc.LogTimeout, 0))
 	for next := 0; next < len(s.svc.Probes); {
 		err := s.ask(over, p, s.svc.Probes[next])
 		switch {
@@ -117,12 +117,15 @@ func (s *service) passProbes(ctx context.Context) error {
 			last = err
 			s.status.must(func(st *rundir.Status) { st.Message = last.Error() })
 		}
+		if log.stalled(time.Now()) {
+			return s.notReady(rundir.ExitReasonLogStalled, "its log has stood still for "+log.timeout.String(), "raise readiness.logTimeout if it works in silence")
+		}
 		select {
 		case <-over.Done():
 			if ctx.Err() != nil {
 				return s.stopped(ctx)
 			}
-			return s.notReady("not ready within " + timeout.String() + ": " + last.Error())
+			return s.notReady(rundir.ExitReasonReadinessTimeout, "not ready within "+timeout.String()+": "+last.Error(), "raise readiness.timeout if it only needs longer")
 		case <-s.server.done:
 			return errServerEnded
 		case <-tick.C:
@@ -134,13 +137,13 @@ func (s *service) passProbes(ctx context.Context) error {
 	return nil
 }
 
-// notReady explains a server that did not get ready in time.
-func (s *service) notReady(how string) *ending {
+// notReady explains a server that did not get ready in time: by what its log tells, else by what to try.
+func (s *service) notReady(reason, how, try string) *ending {
 	tail := s.server.tail()
 	if why, ok := whySlow(s.server.words(), tail); ok {
-		return endf(rundir.ExitReasonReadinessTimeout, "%s: %s", how, why)
+		return endf(reason, "%s: %s", how, why)
 	}
-	return endf(rundir.ExitReasonReadinessTimeout, "%s", withLog(how+": raise readiness.timeout if it only needs longer", tail))
+	return endf(reason, "%s", withLog(how+": "+try, tail))
 }
 
 var errNotReady = errors.New("the readiness timeout is over")

@@ -44,6 +44,19 @@ func TestServiceThatNeverGetsReady(t *testing.T) {
 			},
 			rundir.ExitReasonReadinessTimeout, []string{"not ready within 3s", "nothing listens on port", "loading weights"},
 		},
+		"falls silent": {
+			func(_ *testing.T, f *fixture) {
+				f.server("silent").LogTimeout = rundir.Duration(time.Second)
+			},
+			rundir.ExitReasonLogStalled, []string{"its log has stood still for 1s", "raise readiness.logTimeout", "loading weights"},
+		},
+		"goes on talking": {
+			func(_ *testing.T, f *fixture) {
+				s := f.server("talks")
+				s.LogTimeout, s.ReadyTimeout = rundir.Duration(2*time.Second), rundir.Duration(4*time.Second)
+			},
+			rundir.ExitReasonReadinessTimeout, []string{"not ready within 4s", "loading more weights"},
+		},
 		"answers HTML": {
 			func(_ *testing.T, f *fixture) {
 				s := f.server("html")

@@ -206,6 +206,30 @@ func (s *server) tail() string { return logTail(s.logPath, s.logFrom) }
 // words is what the server has said lately, more than its last words.
 func (s *server) words() string { return logWords(s.logPath, s.logFrom, wordsBytes) }
 
+// logWatch notices a log that stands still.
+type logWatch struct {
+	path    string
+	timeout time.Duration
+	size    int64
+	grew    time.Time
+}
+
+// watchLog watches the server's log from now on. A timeout of 0 lets it stand still for ever.
+func (s *server) watchLog(timeout time.Duration) *logWatch {
+	return &logWatch{path: s.logPath, timeout: timeout, size: -1, grew: time.Now()}
+}
+
+// stalled looks at the log, and says whether it has had one size for all of the timeout.
+func (w *logWatch) stalled(now time.Time) bool {
+	if w.timeout == 0 {
+		return false
+	}
+	if info, err := os.Stat(w.path); err == nil && info.Size() != w.size {
+		w.size, w.grew = info.Size(), now
+	}
+	return now.Sub(w.grew) >= w.timeout
+}
+
 // ended says whether the process has ended.
 func (s *server) ended() bool {
 	select {

@@ -75,6 +75,7 @@ func planService(s *v1alpha1.Service, seed uint64) (rundir.Service, error) {
 		Bind:         loopback,
 		ReadyTimeout: rundir.Duration(p.Readiness.Timeout.Or(5 * time.Minute)),
 		ProbeEvery:   rundir.Duration(p.Readiness.Interval.Or(200 * time.Millisecond)),
+		LogTimeout:   rundir.Duration(p.Readiness.LogTimeout.Or(0)),
 		StopTimeout:  rundir.Duration(p.StopTimeout.Or(10 * time.Second)),
 		ScrapeEvery:  rundir.Duration(p.Metrics.Interval.Or(time.Second)),
 		Resources:    resources,

@@ -41,6 +41,8 @@ type Service struct {
 	Probes       []Probe  `json:"probes,omitempty"`
 	ReadyTimeout Duration `json:"readyTimeout"`
 	ProbeEvery   Duration `json:"probeEvery"`
+	// LogTimeout is how long the log of the rank that leads may stand still before it is ready; 0 means for any time.
+	LogTimeout Duration `json:"logTimeout,omitempty"`
 	// StopTimeout is the time between TERM and KILL for the server; 0 means DefaultStopTimeout.
 	StopTimeout Duration `json:"stopTimeout"`
 	// Scrapes are the metric targets.

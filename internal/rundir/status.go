@@ -134,6 +134,7 @@ const (
 	ExitReasonWorkDirUnusable  = "WorkDirUnusable"  // by job.sh
 	ExitReasonClaimed          = "Claimed"          // by job.sh
 	ExitReasonReadinessTimeout = "ReadinessTimeout" // a service
+	ExitReasonLogStalled       = "LogStalled"       // a service: its log stood still before it was ready
 	ExitReasonServiceDied      = "ServiceDied"      // a service
 	ExitReasonProgramMissing   = "ProgramMissing"   // a service
 	ExitReasonImageMissing     = "ImageMissing"     // a service

@@ -1139,6 +1139,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: bench.assay.api.v1alpha1.Duration
       default: 200ms
+    - name: logTimeout
+      type:
+        namedType: bench.assay.api.v1alpha1.Duration
     - name: timeout
       type:
         namedType: bench.assay.api.v1alpha1.Duration

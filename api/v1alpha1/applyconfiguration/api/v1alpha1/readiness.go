@@ -17,6 +17,10 @@ type ReadinessApplyConfiguration struct {
 	Timeout *apiv1alpha1.Duration `json:"timeout,omitempty"`
 	// interval between two rounds of probes.
 	Interval *apiv1alpha1.Duration `json:"interval,omitempty"`
+	// logTimeout is how long the log of a server that is not ready yet may stand still. Then the service fails with the last
+	// line and reason LogStalled, and the GPUs of processes that wait for each other for ever are free long before the timeout.
+	// A server that reads a large model may be silent for minutes; without logTimeout it may be so until the timeout.
+	LogTimeout *apiv1alpha1.Duration `json:"logTimeout,omitempty"`
 	// tunnel asks the service from outside its site as well, through the SSH connection of the Site: once it is ready in its
 	// job, and then every 30 seconds. The answer is the condition Reachable of the Service. Nothing of a run waits for it: load
 	// begins without a controller. What is asked is the path of the service's first HTTP probe at its first port, without
@@ -44,6 +48,14 @@ func (b *ReadinessApplyConfiguration) WithTimeout(value apiv1alpha1.Duration) *R
 // If called multiple times, the Interval field is set to the value of the last call.
 func (b *ReadinessApplyConfiguration) WithInterval(value apiv1alpha1.Duration) *ReadinessApplyConfiguration {
 	b.Interval = &value
+	return b
+}
+
+// WithLogTimeout sets the LogTimeout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LogTimeout field is set to the value of the last call.
+func (b *ReadinessApplyConfiguration) WithLogTimeout(value apiv1alpha1.Duration) *ReadinessApplyConfiguration {
+	b.LogTimeout = &value
 	return b
 }
 
