@@ -38,9 +38,9 @@ type Site struct {
 func Up(t testing.TB, name string) *Site {
 	t.Helper()
 	s := &Site{t: t, root: checkout(t), name: name, slot: lease(t, name), env: map[string]string{}, restd: &sync.Once{}}
-	t.Cleanup(func() { s.Must(s.script("down", name)) })
-	s.Must(s.script("up", name))
-	for line := range strings.Lines(s.Must(s.script("env", name)).Stdout) {
+	t.Cleanup(func() { s.Must(s.Script("down", name)) })
+	s.Must(s.Script("up", name))
+	for line := range strings.Lines(s.Must(s.Script("env", name)).Stdout) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		s.env[strings.TrimPrefix(key, "TESTSITE_")] = strings.Trim(value, "'")
 	}
@@ -94,17 +94,17 @@ func (s *Site) Get(name string) string {
 // Down ends the site. A site that is down already stays so.
 func (s *Site) Down() {
 	s.t.Helper()
-	s.Must(s.script("down", s.name))
+	s.Must(s.Script("down", s.name))
 }
 
 // Token is a token for slurmrestd, valid for some seconds.
 func (s *Site) Token(seconds string) string {
 	s.t.Helper()
-	return strings.TrimSpace(s.Must(s.script("token", s.name, seconds)).Stdout)
+	return strings.TrimSpace(s.Must(s.Script("token", s.name, seconds)).Stdout)
 }
 
 // Login are the words before those of a command that run it on the login node as hpc.
-func (s *Site) Login() []string { return s.script("exec", s.name, "--") }
+func (s *Site) Login() []string { return s.Script("exec", s.name, "--") }
 
 // Exec runs a command on the login node as hpc.
 func (s *Site) Exec(argv ...string) user.Answer {
@@ -115,39 +115,39 @@ func (s *Site) Exec(argv ...string) user.Answer {
 // Sh runs a line of shell on the login node as hpc, in the work folder. It has to end well; what it printed comes back.
 func (s *Site) Sh(line string) string {
 	s.t.Helper()
-	return strings.TrimSpace(s.Must(s.script("exec", s.name, "--", "bash", "-c", "cd "+s.Get("WORK")+" && "+line)).Stdout)
+	return strings.TrimSpace(s.Must(s.Script("exec", s.name, "--", "bash", "-c", "cd "+s.Get("WORK")+" && "+line)).Stdout)
 }
 
 // Root runs a command on the login node as root. It has to end well.
 func (s *Site) Root(argv ...string) string {
 	s.t.Helper()
-	return strings.TrimSpace(s.Must(s.script(append([]string{"exec", s.name, "--user", "root", "--"}, argv...)...)).Stdout)
+	return strings.TrimSpace(s.Must(s.Script(append([]string{"exec", s.name, "--user", "root", "--"}, argv...)...)).Stdout)
 }
 
 // Daemon starts, stops or kills a daemon of the site, such as slurmd@mel2001.
 func (s *Site) Daemon(verb, name string) {
 	s.t.Helper()
-	s.Must(s.script("daemon", s.name, verb, name))
+	s.Must(s.Script("daemon", s.name, verb, name))
 }
 
 // SIF makes an image of a folder and returns its path, which is the same on the site.
 func (s *Site) SIF(folder, name string) string {
 	s.t.Helper()
 	path := filepath.Join(s.Get("SHARE"), name)
-	s.Must(s.script("sif", s.name, folder, path))
+	s.Must(s.Script("sif", s.name, folder, path))
 	return path
 }
 
 // Images makes the images that recipes/testsite names.
 func (s *Site) Images() {
 	s.t.Helper()
-	s.Must(s.script("images", s.name))
+	s.Must(s.Script("images", s.name))
 }
 
 // Image puts an image of a folder into the registry of the site and returns ADDRESS/NAME@DIGEST.
 func (s *Site) Image(folder, name string) string {
 	s.t.Helper()
-	return strings.TrimSpace(s.Must(s.script("image", s.name, name, folder)).Stdout)
+	return strings.TrimSpace(s.Must(s.Script("image", s.name, name, folder)).Stdout)
 }
 
 // SSH is the ssh command that runs a line of shell on the login node, with the host's key pinned.
@@ -159,7 +159,8 @@ func (s *Site) SSH(line string) []string {
 	}
 }
 
-func (s *Site) script(args ...string) []string {
+// Script is a command of hack/testsite.sh, for the slot that the site is in.
+func (s *Site) Script(args ...string) []string {
 	return append([]string{"env", "ASSAY_TESTSITE_SLOT=" + s.slot, "ASSAY_TESTSITE_RESTD_WAITS=1", filepath.Join(s.root, "hack", "testsite.sh")}, args...)
 }
 

@@ -29,6 +29,9 @@ const (
 	separate      = "separate"      // SeparateJobs
 )
 
+// throughMaster is the transport ssh through a connection that a person has opened.
+const throughMaster = "master"
+
 // doors are those that this tier goes through: together both recipes and every placement on 24.11, and two of the three
 // on 22.05. Those that stand together share one site, one after the other.
 func doors() [][]door {
@@ -37,7 +40,7 @@ func doors() [][]door {
 		{{site.Slurm2411, "cli", minio, plain}},
 		{{site.Slurm2411, "ssh", vllm, heterogeneous}, {site.Slurm2411, "rest", vllm, heterogeneous}},
 		{{site.Slurm2411Plain, "ssh", minio, separate}},
-		{{site.Slurm2205, "cli", vllm, plain}, {site.Slurm2205, "ssh", minio, heterogeneous}},
+		{{site.Slurm2205, "cli", vllm, plain}, {site.Slurm2205, throughMaster, minio, heterogeneous}},
 	}
 }
 
@@ -190,6 +193,9 @@ func (d door) edit(t *testing.T, s *site.Site) string {
 	switch d.transport {
 	case "ssh":
 		site = replace(site, "jobs: {cli: {}}", "jobs: {ssh: "+loginDoor(t, s)+"}")
+	case throughMaster:
+		site = replace(site, "jobs: {cli: {}}", fmt.Sprintf("jobs: {ssh: {host: %s, port: %s, user: %s, controlPath: %q}}",
+			s.Get("SSH_HOST"), s.Get("SSH_PORT"), s.Get("SSH_USER"), openMaster(t, s)))
 	case "rest":
 		// Half of the token's life is over before the run is: the next one comes from the login node.
 		site = replace(site, "jobs: {cli: {}}", fmt.Sprintf("jobs: {rest: {url: %q, user: %s, token: {secretKeyRef: {name: slurm, key: token}}, refresh: {lifetime: 10m}}}\n  files: {ssh: %s}",

@@ -26,6 +26,17 @@ import (
 // master is the site's login node through a connection that a person has opened with OpenSSH.
 func master(t *testing.T, s *site.Site) *ssh.Host {
 	t.Helper()
+	socket := openMaster(t, s)
+	host, err := ssh.OpenMaster(ssh.MasterOptions{Destination: s.Get("SSH_USER") + "@" + s.Get("SSH_HOST"), ControlPath: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
+}
+
+// openMaster opens a connection to the site's login node as a person does, and returns its socket.
+func openMaster(t *testing.T, s *site.Site) string {
+	t.Helper()
 	socket, argv := filepath.Join(t.TempDir(), "m"), s.SSH("")
 	argv = slices.Concat([]string{"-M", "-N", "-S", socket}, argv[1:len(argv)-1])
 	cmd := exec.Command("ssh", argv...)
@@ -38,11 +49,7 @@ func master(t *testing.T, s *site.Site) *ssh.Host {
 		_ = cmd.Wait() // it was killed
 	})
 	user.Until(t, "the master listens", func() bool { _, err := os.Stat(socket); return err == nil })
-	host, err := ssh.OpenMaster(ssh.MasterOptions{Destination: argv[len(argv)-1], ControlPath: socket})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return host
+	return socket
 }
 
 // noForwarding: a key that may not forward, as a login node that does not, is told from a node that is not there.

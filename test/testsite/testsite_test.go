@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,7 @@ func TestSite(t *testing.T) {
 			t.Run("ssh", func(t *testing.T) { overSSH(t, s.For(t)) })
 			t.Run("rest", func(t *testing.T) { overREST(t, s.For(t)) })
 			t.Run("prolog", func(t *testing.T) { failingProlog(t, s.For(t)) })
+			t.Run("commands", func(t *testing.T) { commands(t, s.For(t)) })
 			t.Run("down", func(t *testing.T) { nothingStays(t, s.For(t)) })
 		})
 	}
@@ -150,6 +152,25 @@ func failingProlog(t *testing.T, s *site.Site) {
 	s.Root("scontrol", "update", "node=mel2004", "state=resume")
 	s.Sh("scontrol release " + id)
 	user.Until(t, "the job runs after all", func() bool { return s.Sh("squeue -h -t all -o %T -j "+id) == "COMPLETED" })
+}
+
+// commands: up once more leaves the site as it is, status tells of it, and a shell is one on its login node.
+func commands(t *testing.T, s *site.Site) {
+	name := s.Get("SITE")
+	if a := s.Do(s.Script("up", name)); a.Code != 0 || !strings.Contains(a.Stderr, name+" is up") {
+		t.Errorf("up once more: %+v", a)
+	}
+	status := s.Must(s.Script("status")).Stdout
+	if want := "process " + s.Get("PID") + ", "; !slices.ContainsFunc(strings.Split(status, "\n"), func(line string) bool {
+		words := strings.Fields(line)
+		return len(words) > 1 && words[0] == name && words[1] == "up" && strings.Contains(line, want)
+	}) {
+		t.Errorf("status does not have %s up, %s as before:\n%s", name, want, status)
+	}
+	shell := append([]string{"bash", "-c", `echo 'echo "it is $(hostname) $(id -un)"; exit' | "$@"`, "bash"}, s.Script("shell", name)...)
+	if a := s.Do(shell); a.Code != 0 || !strings.Contains(a.Stdout, "it is login1 hpc") {
+		t.Errorf("a shell: %+v", a)
+	}
 }
 
 // nothingStays of a site that is down, though a job runs that has hidden itself from its parent.
