@@ -57,14 +57,15 @@ spec:
 func TestSiteEnds(t *testing.T) {
 	t.Parallel()
 	built(t)
+	each := map[string]func(*testing.T){} // at once, for a parallel subtest would wait for all other tests to begin
 	for name, then := range map[string]func(*testing.T, *site.Site){site.Slurm2411: lostNode, site.Slurm2205: deadRun} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		each[name] = func(t *testing.T) {
 			s := site.Up(t, name)
 			t.Run("failed prolog", func(t *testing.T) { prologTwice(t, s.For(t)) })
 			t.Run("then", func(t *testing.T) { then(t, s.For(t)) })
-		})
+		}
 	}
+	user.AtOnce(t, each)
 }
 
 // prologTwice lets the prolog of the first attempt fail: Slurm cancels the job, which may not be requeued, in the name of
