@@ -15,7 +15,7 @@ import (
 //
 // An error that wraps ErrUnreachable says nothing about any job. An error of Submit that wraps ErrRefused says that
 // the job does not exist and will not, one that wraps ErrNotNow that it does not yet; any other error of Submit leaves
-// open whether it does.
+// open whether it does, and one that wraps ErrUnclear may come again and again.
 type Jobs interface {
 	// List returns every job whose name has our prefix and this origin, ended ones as long as the batch system
 	// remembers them. It is one query, whatever the number of jobs.
@@ -31,7 +31,8 @@ type Jobs interface {
 	Cancel(ctx context.Context, id string) error
 }
 
-// Files is the run directory on the file system that the nodes share. Paths are absolute.
+// Files is the run directory on the file system that the nodes share. Paths are absolute. An error that is about one file
+// wraps *fs.PathError with its path: the others may be well.
 type Files interface {
 	// Read returns the files that exist, in one round trip. A missing file is left out of the map.
 	Read(ctx context.Context, paths ...string) (map[string][]byte, error)

@@ -39,6 +39,12 @@ func files(s *suite) {
 	if got, err = s.Files.Read(ctx); err != nil || len(got) != 0 {
 		s.t.Errorf("Read of nothing: %v, %v", got, err)
 	}
+	// One that cannot be read is named, for the others may be well.
+	if _, err = s.Files.Read(ctx, a, dir, b); errors.Is(err, slurmbridge.ErrUnreachable) {
+		s.t.Errorf("Read of a folder: %v, want an error of the file", err)
+	} else if at, ok := errors.AsType[*fs.PathError](err); !ok || at.Path != dir {
+		s.t.Errorf("Read of a folder: %v, want an error that wraps *fs.PathError of %s", err, dir)
+	}
 	offsets(s, a)
 	if _, err := s.Files.Open(ctx, missing, 0); !errors.Is(err, fs.ErrNotExist) {
 		s.t.Errorf("Open of a missing file: %v, want fs.ErrNotExist", err)

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// FileError is an error of the other host's file system. It wraps what it is, where a caller may want to know: an error of
-// package fs, or that there is no room.
+// FileError is an error of the other host's file system. It wraps *fs.PathError, and with it what it is, where a caller may
+// want to know: an error of package fs, or that there is no room.
 type FileError struct {
 	Op, Path, Words string
 	kind            byte
@@ -20,14 +20,14 @@ type FileError struct {
 // Error is as that of fs.PathError.
 func (f *FileError) Error() string { return f.Op + " " + f.Path + ": " + f.Words }
 
-// Unwrap returns what the error is, or nil.
+// Unwrap returns a *fs.PathError of what the error is, or of its words.
 func (f *FileError) Unwrap() error {
 	for _, k := range failureKinds() {
 		if k.number == f.kind {
-			return k.is
+			return &fs.PathError{Op: f.Op, Path: f.Path, Err: k.is}
 		}
 	}
-	return nil
+	return &fs.PathError{Op: f.Op, Path: f.Path, Err: errors.New(f.Words)}
 }
 
 type failureKind struct {

@@ -23,12 +23,17 @@ type lookup struct {
 }
 
 // Lookup asks the batch system itself for the jobs under a key, oldest first. The query begins after the call: calls
-// within Pace.LookupWait share one, and so do those that come while the one before is under way. Where since is not zero, a job that the batch system does not know is looked for in
-// the site's accounting too, from that instant on.
+// within Pace.LookupWait share one, and so do those that come while the one before is under way. A call whose context ended
+// before its query did leaves that to the next call for the key: a site may take longer to answer than a caller waits. Where
+// since is not zero, a job that the batch system does not know is looked for in the site's accounting too, from that instant
+// on.
 func (p *Poller) Lookup(ctx context.Context, key slurmbridge.Key, since time.Time) ([]slurmbridge.Job, error) {
 	l := p.join(key, since)
 	select {
 	case <-ctx.Done():
+		p.mu.Lock()
+		p.left[key] = l
+		p.mu.Unlock()
 		return nil, ctx.Err()
 	case <-l.done:
 	}
@@ -48,6 +53,12 @@ func (p *Poller) Lookup(ctx context.Context, key slurmbridge.Key, since time.Tim
 func (p *Poller) join(key slurmbridge.Key, since time.Time) *lookup {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if l := p.left[key]; l != nil {
+		delete(p.left, key)
+		if l.serves(key, since) {
+			return l
+		}
+	}
 	if p.lookup == nil {
 		fresh := &lookup{done: make(chan struct{})}
 		p.lookup = fresh
@@ -65,6 +76,16 @@ func (p *Poller) join(key slurmbridge.Key, since time.Time) *lookup {
 		}
 	}
 	return l
+}
+
+// serves says that a query is under way, and asks for what is wanted of a key. The caller holds the lock.
+func (l *lookup) serves(key slurmbridge.Key, since time.Time) bool {
+	select {
+	case <-l.done:
+		return false // nobody knows how old it is
+	default:
+		return since.IsZero() || slices.Contains(l.past, key) && !since.Before(l.since)
+	}
 }
 
 // lookupPatience is how long a query waits for the one before it: one that hangs holds nobody up for longer.

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,10 +27,14 @@ type site struct {
 	jobs  []slurmbridge.Job
 	files map[string][]byte
 	err   error
-	takes time.Duration
-	lists []time.Duration
-	reads [][]string
-	finds [][]slurmbridge.Key
+	// spoiled are files that cannot be read.
+	spoiled []string
+	takes   time.Duration
+	// findTakes is how long an answer to Find takes.
+	findTakes time.Duration
+	lists     []time.Duration
+	reads     [][]string
+	finds     [][]slurmbridge.Key
 	// past is what accounting knows, and pasts how it was asked.
 	past    []slurmbridge.Job
 	pastErr error
@@ -51,6 +58,11 @@ func (s *site) Find(_ context.Context, keys ...slurmbridge.Key) ([]slurmbridge.J
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finds = append(s.finds, slices.Clone(keys))
+	if takes := s.findTakes; takes > 0 {
+		s.mu.Unlock()
+		<-time.After(takes)
+		s.mu.Lock()
+	}
 	var out []slurmbridge.Job
 	for _, j := range s.jobs {
 		if slices.Contains(keys, j.Key) {
@@ -66,6 +78,9 @@ func (s *site) Read(_ context.Context, paths ...string) (map[string][]byte, erro
 	s.reads = append(s.reads, slices.Clone(paths))
 	out := map[string][]byte{}
 	for _, p := range paths {
+		if slices.Contains(s.spoiled, p) {
+			return nil, &fs.PathError{Op: "read", Path: p, Err: syscall.EIO}
+		}
 		if b, ok := s.files[p]; ok {
 			out[p] = b
 		}
@@ -306,6 +321,53 @@ func TestOutageChangesNothing(t *testing.T) {
 	})
 }
 
+// TestOneFileCannotBeRead: that says nothing about the jobs that the file is not of, and costs one more read.
+func TestOneFileCannotBeRead(t *testing.T) {
+	run(t, poll.Near(), func(b *bench) {
+		b.set(func(s *site) {
+			s.files["/a"], s.files["/b"], s.files["/c"] = []byte("1"), []byte("1"), []byte("1")
+			s.spoiled = []string{"/b"}
+		})
+		for i, path := range []string{"/a", "/b", "/c"} {
+			b.Watch(key(i+1), poll.Watched{Paths: []string{path}})
+		}
+		pass(3 * time.Second)
+		seen := func() (out [3]string) {
+			for i := range out {
+				v, _ := b.Seen(key(i + 1))
+				for _, text := range v.Files {
+					out[i] = string(text)
+				}
+				if v.ReadErr != nil {
+					out[i] += " " + v.ReadErr.Error()
+				}
+			}
+			return out
+		}
+		if got, want := seen(), [3]string{"1", " read /b: input/output error", "1"}; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		b.set(func(s *site) { s.reads = nil })
+		pass(time.Minute)
+		b.set(func(s *site) {
+			all := slices.DeleteFunc(slices.Clone(s.reads), func(paths []string) bool { return len(paths) != 3 })
+			if len(all) == 0 || len(s.reads) != 2*len(all) {
+				t.Errorf("%d reads in %d looks, want two for each: %v", len(s.reads), len(all), s.reads)
+			}
+			s.files["/a"], s.spoiled = []byte("2"), nil
+		})
+		pass(time.Minute)
+		if got, want := seen(), [3]string{"2", "1", "1"}; got != want {
+			t.Errorf("%q once it can be read, want %q", got, want)
+		}
+		b.set(func(s *site) { s.spoiled, s.reads = []string{"/a", "/b", "/c"}, nil })
+		pass(time.Minute)
+		if got := seen(); !strings.Contains(got[0], "error") || !strings.Contains(got[1], "error") || !strings.Contains(got[2], "error") {
+			t.Errorf("%q, want an error for each", got)
+		}
+	})
+}
+
 // TestOldAnswers: an answer that was asked for before the watch began says nothing about the key.
 func TestOldAnswers(t *testing.T) {
 	run(t, poll.Near(), func(b *bench) {
@@ -364,6 +426,39 @@ func TestLookupsShareOneQuery(t *testing.T) {
 		b.set(func(s *site) { s.err = slurmbridge.ErrUnreachable })
 		if _, err := b.Lookup(b.ctx, key(1), time.Time{}); !errors.Is(err, slurmbridge.ErrUnreachable) {
 			t.Errorf("Lookup in an outage: %v", err)
+		}
+	})
+}
+
+// A site that answers later than a caller waits for is not asked anew by each call: the next one gets that answer.
+func TestLookupThatNobodyWaitedFor(t *testing.T) {
+	run(t, poll.Near(), func(b *bench) {
+		b.set(func(s *site) { s.jobs, s.findTakes = []slurmbridge.Job{{ID: "3", Key: key(1)}}, 50*time.Second })
+		patient := func(wait time.Duration) ([]slurmbridge.Job, error) {
+			ctx, cancel := context.WithTimeout(b.ctx, wait)
+			defer cancel()
+			return b.Lookup(ctx, key(1), time.Time{})
+		}
+		if _, err := patient(30 * time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the first call: %v", err)
+		}
+		pass(5 * time.Second)
+		if jobs, err := patient(30 * time.Second); err != nil || len(jobs) != 1 {
+			t.Errorf("the second call: %v, %v", jobs, err)
+		}
+		b.set(func(s *site) {
+			if len(s.finds) != 1 {
+				t.Errorf("%d queries, want one", len(s.finds))
+			}
+		})
+		// An answer that came when nobody was there is of an age that nobody knows.
+		if _, err := patient(30 * time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a call that cannot wait: %v", err)
+		}
+		pass(time.Minute)
+		b.set(func(s *site) { s.jobs, s.findTakes = nil, 0 })
+		if jobs, err := patient(time.Second); err != nil || len(jobs) != 0 {
+			t.Errorf("a call long after: %v, %v, want no job", jobs, err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type Poller struct {
 	watched map[slurmbridge.Key]*entry
 	stats   Stats
 	lookup  *lookup
+	// left are look-ups whose caller could not wait for the answer, by the caller's key.
+	left map[slurmbridge.Key]*lookup
 	// finding counts the queries of look-ups that are under way.
 	finding int
 
@@ -44,6 +47,7 @@ func New(o Options) *Poller {
 	return &Poller{
 		o:        o,
 		watched:  map[slurmbridge.Key]*entry{},
+		left:     map[slurmbridge.Key]*lookup{},
 		listSoon: make(chan struct{}, 1),
 		readSoon: make(chan struct{}, 1),
 	}
@@ -70,6 +74,7 @@ func (p *Poller) Forget(key slurmbridge.Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.watched, key)
+	delete(p.left, key)
 }
 
 // Seen returns what was seen of a key; false when it is not watched.
@@ -245,8 +250,22 @@ func (p *Poller) list(ctx context.Context) (bool, error) {
 	return len(changed) > 0, err
 }
 
-// read asks once and tells whether a file came or went, which says that a job began or ended something.
+// mostReads is how many reads one look may take: one, and one more for each key of which a file cannot be read.
+const mostReads = 4
+
+// read looks once and tells whether a file came or went, which says that a job began or ended something. A file that cannot
+// be read says nothing about other keys: they are read without it.
 func (p *Poller) read(ctx context.Context, paths []string) bool {
+	appeared := false
+	for n := 1; len(paths) > 0; n++ {
+		left, came := p.readAll(ctx, paths, n < mostReads)
+		appeared, paths = appeared || came, left
+	}
+	return appeared
+}
+
+// readAll asks for some paths. Those of other keys than one whose file cannot be read are left over, where that may be.
+func (p *Poller) readAll(ctx context.Context, paths []string, mayLeave bool) (left []string, appeared bool) {
 	p.mu.Lock()
 	p.stats.Reads++
 	p.mu.Unlock()
@@ -255,13 +274,20 @@ func (p *Poller) read(ctx context.Context, paths []string) bool {
 	defer cancel()
 	files, err := p.o.Files.Read(bounded, paths...)
 	if ctx.Err() != nil {
-		return false
+		return nil, false
+	}
+	bad := ""
+	if at, ok := errors.AsType[*fs.PathError](err); ok && mayLeave && slices.Contains(paths, at.Path) {
+		bad = at.Path
 	}
 	var notify []slurmbridge.Key
-	appeared := false
 	p.mu.Lock()
 	for key, e := range p.watched {
 		if e.since.After(asked) || !subset(e.want.Paths, paths) {
+			continue
+		}
+		if bad != "" && !slices.Contains(e.want.Paths, bad) {
+			left = append(left, e.want.Paths...)
 			continue
 		}
 		if err != nil {
@@ -287,7 +313,8 @@ func (p *Poller) read(ctx context.Context, paths []string) bool {
 	}
 	p.mu.Unlock()
 	p.tell(notify)
-	return appeared
+	slices.Sort(left)
+	return slices.Compact(left), appeared
 }
 
 func (p *Poller) tell(keys []slurmbridge.Key) {

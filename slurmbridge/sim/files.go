@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"assay.bench/internal/rundir"
 	"assay.bench/slurmbridge"
@@ -25,11 +26,26 @@ func (s *Site) Read(ctx context.Context, paths ...string) (map[string][]byte, er
 	}
 	found := make(map[string][]byte, len(paths))
 	for _, p := range paths {
-		if b, ok := c.content(p); ok {
+		b, ok := c.content(p)
+		switch {
+		case ok:
 			found[p] = b
+		case c.isFolder(p):
+			return nil, &fs.PathError{Op: "read", Path: p, Err: syscall.EISDIR}
 		}
 	}
 	return found, nil
+}
+
+// isFolder says that a file is below the path.
+func (c *Cluster) isFolder(p string) bool {
+	below := c.resolve(p) + "/"
+	for file := range c.files {
+		if strings.HasPrefix(file, below) {
+			return true
+		}
+	}
+	return false
 }
 
 // Write makes or replaces files.
