@@ -45,9 +45,15 @@ func sshUsesHost(s *v1alpha1.SiteSpec) bool {
 }
 
 func loginUsesHost(d *v1alpha1.SSHDoor) bool {
-	return d.ControlPath != "" || d.PrivateKey == nil || d.PrivateKey.File != "" || d.KnownHosts == "" || d.User == "" ||
-		d.Jump != nil && (d.Jump.KnownHosts == "" || d.Jump.User == "")
+	return d.ControlPath != "" || !namesAll(d) || d.PrivateKey.File != ""
 }
+
+// namesAll says that a door leaves nothing to the user's own ssh.
+func namesAll(d *v1alpha1.SSHDoor) bool {
+	return d.PrivateKey != nil && isWhole(&d.SSHHost) && (d.Jump == nil || isWhole(d.Jump))
+}
+
+func isWhole(h *v1alpha1.SSHHost) bool { return h.KnownHosts != "" && h.User != "" }
 
 // settleAt makes our folders in a work folder behind a login node, and puts assay-node there, whose path it returns.
 func settleAt(ctx context.Context, o *OS, opts managerOptions, workDir string, host *ssh.Host) (node string, err error) {
@@ -91,20 +97,24 @@ func openOver(ctx context.Context, o *OS, opts managerOptions, s *v1alpha1.Site,
 // sshHost is the login node of a door. On a host that may be used, what the door leaves open is what the user's own ssh
 // would take.
 func sshHost(ctx context.Context, o *OS, d *v1alpha1.SSHDoor, allowHost bool, secrets site.Secrets) (*ssh.Host, error) {
+	if d.ControlPath != "" { // ssh itself reads its configuration
+		to := d.Host
+		if d.User != "" {
+			to = d.User + "@" + to
+		}
+		return ssh.OpenMaster(ssh.MasterOptions{Destination: to, ControlPath: atHome(o, d.ControlPath)})
+	}
 	options := ssh.Options{Target: ssh.Target{Host: d.Host}}
 	if allowHost {
 		resolved, err := ssh.Resolve(d.Host, sshConfig(o))
-		if err != nil {
+		switch {
+		case err == nil:
+			options = resolved.Options
+		case !namesAll(d):
 			return nil, err
 		}
-		options = resolved.Options
 	}
 	overlay(&options.Target, &d.SSHHost)
-	if d.ControlPath != "" {
-		return ssh.OpenMaster(ssh.MasterOptions{
-			Destination: options.User + "@" + d.Host, ControlPath: atHome(o, d.ControlPath),
-		})
-	}
 	if d.Jump != nil {
 		jump, err := jumpTarget(o, d.Jump, allowHost)
 		if err != nil {
@@ -132,10 +142,12 @@ func jumpTarget(o *OS, h *v1alpha1.SSHHost, allowHost bool) (ssh.Target, error) 
 	target := ssh.Target{Host: h.Host}
 	if allowHost {
 		resolved, err := ssh.Resolve(h.Host, sshConfig(o))
-		if err != nil {
+		switch {
+		case err == nil:
+			target = resolved.Options.Target
+		case !isWhole(h):
 			return target, err
 		}
-		target = resolved.Options.Target
 	}
 	overlay(&target, h)
 	return target, nil

@@ -50,7 +50,7 @@ func TestSSHHostRefuses(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(home, ".ssh", "config"), []byte("Host mel\n  HostName login.example\n  User ada\n  Port 8822\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(home, ".ssh", "config"), []byte("Host mel\n  HostName login.example\n  User ada\n  Port 8822\nHost proxied\n  ProxyCommand nc %h %p\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o := &OS{Home: home, User: "me", Host: "here", Env: func(string) string { return "" }}
@@ -62,11 +62,17 @@ func TestSSHHostRefuses(t *testing.T) {
 	}
 	const known = "login.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 	secretKey := &v1alpha1.KeySource{SecretKeyRef: &v1alpha1.SecretKey{Name: "keys", Key: "id"}}
+	whole := v1alpha1.SSHDoor{SSHHost: v1alpha1.SSHHost{Host: "proxied", User: "ada", KnownHosts: strings.Replace(known, "login.example", "proxied", 1)}, PrivateKey: secretKey}
+	if _, err := sshHost(t.Context(), o, &v1alpha1.SSHDoor{SSHHost: v1alpha1.SSHHost{Host: "proxied"}, ControlPath: "/socket"}, true, secrets); err != nil {
+		t.Errorf("an open connection to a host that only ssh itself can reach: %v", err)
+	}
 	for name, c := range map[string]struct {
 		door  v1alpha1.SSHDoor
 		allow bool
 		words string
 	}{
+		"nothing left open":  {whole, true, "private key 1 for proxied:22"},
+		"no way of ours":     {v1alpha1.SSHDoor{SSHHost: v1alpha1.SSHHost{Host: "proxied"}, PrivateKey: secretKey}, true, "use ProxyJump"},
 		"no pinned key":      {v1alpha1.SSHDoor{SSHHost: v1alpha1.SSHHost{Host: "login.example", User: "ada"}, PrivateKey: secretKey}, false, "known"},
 		"no user":            {v1alpha1.SSHDoor{SSHHost: v1alpha1.SSHHost{Host: "login.example", KnownHosts: known}, PrivateKey: secretKey}, false, "name the user"},
 		"a key that is none": {v1alpha1.SSHDoor{SSHHost: v1alpha1.SSHHost{Host: "login.example", User: "ada", KnownHosts: known}, PrivateKey: secretKey}, false, "private key 1 for login.example:22"},
@@ -80,7 +86,7 @@ func TestSSHHostRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.words) {
 				t.Fatalf("got %v, want %q in it", err, c.words)
 			}
-			if !errors.Is(err, slurmbridge.ErrCredentials) && !errors.Is(err, slurmbridge.ErrHostKey) && name != "no user" {
+			if !errors.Is(err, slurmbridge.ErrCredentials) && !errors.Is(err, slurmbridge.ErrHostKey) && name != "no user" && name != "no way of ours" {
 				t.Errorf("%v is neither of the key of the host nor of the user's", err)
 			}
 		})

@@ -36,9 +36,10 @@ type Resolved struct {
 }
 
 // Resolve looks up an alias as OpenSSH's client does: HostName, Port, User, IdentityFile, IdentityAgent,
-// UserKnownHostsFile, HostKeyAlias, ProxyJump and ControlPath. What turns the check of host keys off is not looked at.
+// UserKnownHostsFile, HostKeyAlias, ProxyJump and ControlPath. What turns the check of host keys off is not looked at, nor is
+// a Match block whose criterion is not all or host.
 func Resolve(alias string, c Config) (Resolved, error) {
-	config, err := ssh_config.DecodeBytes(c.Text)
+	config, err := ssh_config.DecodeBytes(withoutMatches(c.Text))
 	if err != nil {
 		return Resolved{}, fmt.Errorf("~/.ssh/config: %w", err)
 	}
@@ -57,6 +58,24 @@ func Resolve(alias string, c Config) (Resolved, error) {
 		}
 	}
 	return out, nil
+}
+
+// withoutMatches empties the lines of Match blocks that the parser refuses the whole file for.
+func withoutMatches(text []byte) []byte {
+	lines, leave := bytes.Split(text, []byte("\n")), false
+	for i, line := range lines {
+		words := append(strings.Fields(string(line)), "")
+		switch keyword, _, _ := strings.Cut(words[0], "="); strings.ToLower(keyword) {
+		case "host":
+			leave = false
+		case "match":
+			leave = !(len(words) == 3 && strings.EqualFold(words[1], "all") || len(words) == 4 && strings.EqualFold(words[1], "host"))
+		}
+		if leave {
+			lines[i] = nil
+		}
+	}
+	return bytes.Join(lines, []byte("\n"))
 }
 
 type resolver struct {

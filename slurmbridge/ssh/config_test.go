@@ -102,8 +102,10 @@ func TestResolve(t *testing.T) {
 	if got, err := ssh.Resolve("host", machine("")); err != nil || got.Options.User != "me" || got.Options.Host != "host" {
 		t.Errorf("without a configuration: %+v, %v", got, err)
 	}
-	if _, err := ssh.Resolve("host", machine("Match exec true\n")); err == nil {
-		t.Error("a configuration that would run a program is accepted")
+	// Nothing is run to learn whether a block counts; it does not, and the blocks around it do.
+	const matches = "Host host\n Port 7\nMatch host host exec \"true\"\n Port 8\n User evil\nMatch user=me\n User evil\nmatch host=host\n User evil\nmatch host host\n User good\nMatch all\n User late\n"
+	if got, err := ssh.Resolve("host", machine(matches)); err != nil || got.Options.User != "good" || got.Options.Port != 7 {
+		t.Errorf("with blocks that are not looked at: %+v, %v", got, err)
 	}
 }
 
