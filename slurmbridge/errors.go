@@ -11,6 +11,10 @@ var ErrRefused = errors.New("the batch system refused the job")
 // ErrNotNow says that the batch system takes no such job now: it does not exist, and the same request may be taken later.
 var ErrNotNow = errors.New("the batch system takes no such job now")
 
+// ErrUnclear says that the batch system answered a submit with an error whose words nobody here knows, and that such words
+// do not tell of a matter of time. Whether the job exists is open: it has to be looked for.
+var ErrUnclear = errors.New("the batch system did not take the job, in words that are not known")
+
 // ErrNodesAway says that the job could not run on the nodes that are up. Others may come back, so in the queue it waits.
 var ErrNodesAway = errors.New("the nodes that are up could not run the job")
 

@@ -143,16 +143,27 @@ func deletedAndGone(p *pass) bool {
 	if len(alive(p.seen.jobs)) > 0 || len(p.seen.strays) > 0 {
 		return false
 	}
+	if !p.seen.looked && slices.ContainsFunc(p.status.Attempts, mayLive) {
+		return false
+	}
 	if p.seen.owes && reconcile.GPUSecondsUsed(p.job) > 0 {
 		p.cond.Progressing(v1alpha1.ReasonDeleting, "waits until the Site has counted the GPU-hours that it used")
 		p.again(time.Second)
 		return true
+	}
+	if a := p.attempt(); a != nil && !ended(a) && p.seen.site.open {
+		p.blankSecrets(a)
 	}
 	for i := range p.status.Attempts {
 		p.do(Forget{Key: slurmbridge.Key(p.status.Attempts[i].Key)})
 	}
 	p.out.Release = true
 	return true
+}
+
+// mayLive says that an attempt ended without proof: what nobody knew of may be there all the same.
+func mayLive(a v1alpha1.Attempt) bool {
+	return handedIn(&a) && ended(&a) && a.Reason == v1alpha1.ReasonLost
 }
 
 // over leaves an ended object as it is.
@@ -249,6 +260,7 @@ func (p *pass) deleteNewest(a *v1alpha1.Attempt) {
 		if unheard || p.missing(a, lookupsBeforeLost, p.seen.patience.lost) {
 			endAttempt(a, v1alpha1.ReasonCancelled, "deleted; the batch system does not know the job")
 			a.Class = v1alpha1.ClassPerson
+			p.blankSecrets(a)
 		}
 		return
 	}
@@ -256,6 +268,7 @@ func (p *pass) deleteNewest(a *v1alpha1.Attempt) {
 	if j.Over() {
 		endAttempt(a, v1alpha1.ReasonCancelled, "deleted")
 		a.Class = v1alpha1.ClassPerson
+		p.blankSecrets(a)
 		return
 	}
 	if a.CancelTime == nil {

@@ -146,6 +146,7 @@ type want struct {
 func TestDecide(t *testing.T) {
 	intended, uncertain := v1alpha1.AttemptIntended, v1alpha1.AttemptUncertain
 	submitted, queued, running, over := v1alpha1.AttemptSubmitted, v1alpha1.AttemptQueued, v1alpha1.AttemptRunning, v1alpha1.AttemptEnded
+	lost := func(a *v1alpha1.Attempt) { a.Submits, a.Reason = 1, v1alpha1.ReasonLost }
 	cases := map[string]struct {
 		reason string
 		job    *v1alpha1.SlurmJob
@@ -184,6 +185,26 @@ func TestDecide(t *testing.T) {
 			want{Ready: "False Uncertain", State: "Uncertain", Attempts: 1, KStatus: status.InProgressStatus}},
 		"uncertain, two looks": {"after grace and two looks the same key is handed in again", sj(try(uncertain, func(a *v1alpha1.Attempt) { a.Lookups, a.MissingSince = 1, ago(5*time.Second) })), open(func(w *world) { w.made = toMake() }),
 			want{Ready: "False Uncertain", State: "Uncertain", Do: "Submit", Attempts: 1, KStatus: status.InProgressStatus}},
+		"uncertain, again": {"each submit waits longer than the one before", sj(try(uncertain, func(a *v1alpha1.Attempt) {
+			a.Lookups, a.MissingSince, a.Submits, a.SubmitTry = 1, ago(5*time.Second), 4, ago(30*time.Second)
+		})), open(func(w *world) { w.made = toMake() }),
+			want{Ready: "False Uncertain", State: "Uncertain", Attempts: 1, KStatus: status.InProgressStatus}},
+		"uncertain, much later": {"and is made then", sj(try(uncertain, func(a *v1alpha1.Attempt) {
+			a.Lookups, a.MissingSince, a.Submits, a.SubmitTry = 1, ago(5*time.Second), 4, ago(time.Minute)
+		})), open(func(w *world) { w.made = toMake() }),
+			want{Ready: "False Uncertain", State: "Uncertain", Do: "Submit", Attempts: 1, KStatus: status.InProgressStatus}},
+		"unclear": {"words that nobody knows are no refusal at once", sj(try(uncertain, func(a *v1alpha1.Attempt) { a.Lookups, a.MissingSince = 1, ago(5*time.Second) })), open(func(w *world) {
+			w.made, w.unclear, w.answer.uncertain = toMake(), unclearSubmits-1, slurmbridge.ErrUnclear
+		}),
+			want{Ready: "False Uncertain", State: "Uncertain", Do: "Submit", Attempts: 1, KStatus: status.InProgressStatus}},
+		"unclear, often": {"but they are when they come again and again", sj(try(uncertain, func(a *v1alpha1.Attempt) { a.Lookups, a.MissingSince = 1, ago(5*time.Second) })), open(func(w *world) {
+			w.made, w.unclear, w.answer.uncertain = toMake(), unclearSubmits, slurmbridge.ErrUnclear
+		}),
+			want{Ready: "False SubmitRefused", Phase: "Failed", State: "Ended", Do: "Forget", Attempts: 1, KStatus: status.FailedStatus}},
+		"unclear, one look": {"nor while a job may still appear", sj(try(uncertain, nil)), open(func(w *world) {
+			w.made, w.unclear, w.answer.uncertain = toMake(), unclearSubmits, slurmbridge.ErrUnclear
+		}),
+			want{Ready: "False Uncertain", State: "Uncertain", Attempts: 1, KStatus: status.InProgressStatus}},
 		"impossible": {"a job that would wait for ever is not handed in", sj(try(intended, nil)), open(func(w *world) {
 			w.made, w.written, w.said.impossible = toMake(), true, errors.New("Requested node configuration is not available")
 		}),
@@ -275,6 +296,12 @@ func TestDecide(t *testing.T) {
 			want{State: "Running", Attempts: 1}},
 		"deleted, site gone": {"only the user can say so", deleted(sj(try(running, nil))), world{},
 			want{Ready: "False Deleting", State: "Running", Attempts: 1, KStatus: status.TerminatingStatus}},
+		"deleted, lost": {"the site was asked once more", deleted(sj(try(over, lost))), open(nil),
+			want{State: "Ended", Do: "Forget", Released: true, Attempts: 1}},
+		"deleted, lost, site silent": {"a lost job may still run", deleted(sj(try(over, lost))), open(func(w *world) { w.looked, w.lookErr = false, slurmbridge.ErrUnreachable }),
+			want{State: "Ended", Attempts: 1}},
+		"deleted, lost, site gone": {"only the user can say so", deleted(sj(try(over, lost))), world{},
+			want{Ready: "False Deleting", State: "Ended", Attempts: 1, KStatus: status.TerminatingStatus}},
 		"abandoned": {"the user did say so", abandonedBy(deleted(sj(try(running, nil)))), world{},
 			want{Ready: "False Deleting", State: "Running", Do: "Forget", Released: true, Attempts: 1, KStatus: status.TerminatingStatus}},
 	}

@@ -2,6 +2,7 @@ package slurmjob
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -203,12 +204,34 @@ func endAttempt(a *v1alpha1.Attempt, reason, message string) {
 	a.Lookups, a.MissingSince = 0, nil
 }
 
+// blankSecrets empties the credentials of the newest attempt where it never began: only a job that begins removes them.
+func (p *pass) blankSecrets(a *v1alpha1.Attempt) {
+	if begun(p.status.Components) {
+		return
+	}
+	var files []string
+	switch m := p.seen.made; {
+	case m != nil:
+		for _, s := range m.out.Secrets {
+			files = append(files, filepath.Join(m.directory, s.File))
+		}
+	case p.seen.plan != nil:
+		for _, name := range p.seen.plan.Credentials() {
+			files = append(files, filepath.Join(p.status.Directory, rundir.SecretsDir, name))
+		}
+	}
+	if len(files) > 0 {
+		p.do(Blank{Key: slurmbridge.Key(a.Key), Files: files})
+	}
+}
+
 // finish ends the newest attempt, and either intends the next one or ends the object.
 func (p *pass) finish(v verdict) {
 	a := p.attempt()
 	end := kindOf(v, begun(p.status.Components))
 	endAttempt(a, v.reason, v.message)
 	a.Class = end.class
+	p.blankSecrets(a)
 	p.do(Forget{Key: slurmbridge.Key(a.Key)})
 	again, why := p.mayTryAgain(a, end)
 	if again {

@@ -33,6 +33,8 @@ type note struct {
 	lease lease
 	// refusals is how often on end the batch system took no job now.
 	refusals int
+	// unclear is how many submits the batch system answered with an error that nobody knows, since it took one.
+	unclear int
 	// hopelessSince is since which answer of the batch system the job waits for what never comes.
 	hopelessSince time.Time
 	// found is what the batch system answered when it was last asked for the key, at asked.

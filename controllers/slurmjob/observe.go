@@ -49,7 +49,7 @@ func (k *Kind) Observe(ctx context.Context, job *v1alpha1.SlurmJob) (world, erro
 		k.remember(job, a, &w)
 	}
 	if isDeleting(job) {
-		k.lookForLeft(ctx, job, poller, &w)
+		k.lookForLeft(ctx, job, door, poller, &w)
 		return w, nil
 	}
 	if ended(a) {
@@ -109,7 +109,7 @@ func (k *Kind) remember(job *v1alpha1.SlurmJob, a *v1alpha1.Attempt, w *world) {
 			n.version, n.versionSince = job.ResourceVersion, k.Now()
 		}
 		w.quiet = k.Now().Sub(n.versionSince)
-		w.answer, w.refusals, w.writeErr, w.doErr, w.lease, w.plan = n.answer, n.refusals, n.writeErr, n.doErr, n.lease, n.plan
+		w.answer, w.refusals, w.unclear, w.writeErr, w.doErr, w.lease, w.plan = n.answer, n.refusals, n.unclear, n.writeErr, n.doErr, n.lease, n.plan
 		w.cancelled = maps.Clone(n.cancelled)
 	})
 }
@@ -126,9 +126,12 @@ func (k *Kind) nextAfter(job *v1alpha1.SlurmJob, a *v1alpha1.Attempt, door slurm
 }
 
 // lookForLeft asks for every job of an object that is being deleted.
-func (k *Kind) lookForLeft(ctx context.Context, job *v1alpha1.SlurmJob, poller Poller, w *world) {
+func (k *Kind) lookForLeft(ctx context.Context, job *v1alpha1.SlurmJob, door slurmbridge.Door, poller Poller, w *world) {
 	if reconcile.IsAbandoned(job) {
 		return
+	}
+	if a := newest(job.Status.Attempts); a != nil && w.plan == nil && !ended(a) {
+		w.plan, w.planErr = k.planOf(ctx, a, job.Status.Directory, door)
 	}
 	for i := range job.Status.Attempts {
 		a := &job.Status.Attempts[i]

@@ -43,6 +43,11 @@ type (
 		Directory string
 		Lease     lease
 	}
+	// Blank empties files.
+	Blank struct {
+		Key   slurmbridge.Key
+		Files []string
+	}
 	// Forget drops what this process remembers of an attempt, and stops to look at it.
 	Forget struct{ Key slurmbridge.Key }
 )
@@ -75,6 +80,14 @@ func (k *Kind) Perform(ctx context.Context, job *v1alpha1.SlurmJob, e reconcile.
 	case WriteFiles:
 		err := writeBoth(ctx, door.Files, e)
 		k.memory.with(e.Key, func(n *note) { n.writeErr = err })
+	case Blank:
+		blank := map[string][]byte{}
+		for _, path := range e.Files {
+			blank[path] = nil
+		}
+		if err := door.Files.Write(ctx, blank); err != nil {
+			log.FromContext(ctx).Info("credentials of a job that never began stay in its folder", "key", e.Key, "error", err.Error())
+		}
 	case Submit:
 		k.submit(ctx, door, e)
 		poller.Expect()
@@ -110,7 +123,7 @@ func (k *Kind) submit(ctx context.Context, door slurmbridge.Door, e Submit) {
 	k.memory.with(e.Key, func(n *note) {
 		switch {
 		case err == nil:
-			n.answer, n.refusals = answer{}, 0
+			n.answer, n.refusals, n.unclear = answer{}, 0, 0
 		case errors.Is(err, slurmbridge.ErrNotNow):
 			n.answer = answer{notNow: err}
 			n.refusals++
@@ -118,6 +131,9 @@ func (k *Kind) submit(ctx context.Context, door slurmbridge.Door, e Submit) {
 			n.answer = answer{refused: err}
 		default:
 			n.answer = answer{uncertain: err}
+			if errors.Is(err, slurmbridge.ErrUnclear) {
+				n.unclear++
+			}
 		}
 	})
 }

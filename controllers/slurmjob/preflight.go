@@ -12,8 +12,11 @@ import (
 	"assay.bench/slurmbridge"
 )
 
-// preflightHolds is how long what a batch system said of a request is taken for its answer to the same request.
-const preflightHolds = 10 * time.Minute
+// How long what a batch system said of a request is taken for its answer to the same request; that nodes are away passes.
+const (
+	preflightHolds = 10 * time.Minute
+	awayHolds      = time.Minute
+)
 
 // preflights are the questions to batch systems that are under way, and those whose answer stays true for a while, by site
 // and request.
@@ -26,8 +29,8 @@ type preflights struct {
 type question struct {
 	done chan struct{}
 	said foretold
-	// at is when it was answered; zero while it is under way.
-	at time.Time
+	// until is how long the answer holds; zero while it is under way.
+	until time.Time
 }
 
 func newPreflights() *preflights { return &preflights{by: map[[sha256.Size]byte]*question{}} }
@@ -38,7 +41,7 @@ func (p *preflights) join(request [sha256.Size]byte, now time.Time) (q *question
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for r, old := range p.by {
-		if !old.at.IsZero() && now.Sub(old.at) > preflightHolds {
+		if !old.until.IsZero() && now.After(old.until) {
 			delete(p.by, r)
 		}
 	}
@@ -50,11 +53,11 @@ func (p *preflights) join(request [sha256.Size]byte, now time.Time) (q *question
 	return q, true
 }
 
-// answered ends a question, and keeps its answer where that stays true for a while.
-func (p *preflights) answered(request [sha256.Size]byte, q *question, keep bool, at time.Time) {
+// answered ends a question, and keeps its answer until a time; one of now is not kept.
+func (p *preflights) answered(request [sha256.Size]byte, q *question, now, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if q.at = at; !keep {
+	if q.until = until; !until.After(now) {
 		delete(p.by, request)
 	}
 	close(q.done)
@@ -83,16 +86,18 @@ func (k *Kind) foretell(ctx context.Context, site *v1alpha1.Site, door slurmbrid
 		}
 	}
 	err = asker.Preflight(ctx, m.key, m.out.Script)
-	refused := errors.Is(err, slurmbridge.ErrRefused)
+	holds := time.Duration(0)
 	switch {
-	case refused:
-		q.said.impossible = err
+	case err == nil:
+		holds = preflightHolds
+	case errors.Is(err, slurmbridge.ErrRefused):
+		q.said.impossible, holds = err, preflightHolds
 	case errors.Is(err, slurmbridge.ErrNodesAway):
-		q.said.away = err
+		q.said.away, holds = err, awayHolds
 	case errors.Is(err, slurmbridge.ErrNotNow):
 		q.said.notNow = err
 	}
-	k.preflights.answered(request, q, refused || err == nil, now)
+	k.preflights.answered(request, q, now, now.Add(holds))
 	return q.said
 }
 

@@ -73,7 +73,8 @@ func TestPreflightOncePerRequest(t *testing.T) {
 		{"a Site that was changed", 0, nil, site("uid-1", 2), 1, "", foretold{}, 7},
 		{"a question that failed", 0, slurmbridge.ErrUnreachable, here, 3, "", foretold{}, 8},
 		{"is asked again", 0, away, here, 3, "", foretold{away: away}, 9},
-		{"nodes come back", 0, busy, here, 3, "", foretold{notNow: busy}, 10},
+		{"nodes are away for some time", 0, busy, here, 3, "", foretold{away: away}, 9},
+		{"nodes come back", awayHolds + time.Second, busy, here, 3, "", foretold{notNow: busy}, 10},
 		{"others end", 0, nil, here, 3, "", foretold{}, 11},
 	} {
 		now, a.err = now.Add(s.later), s.says
@@ -172,10 +173,21 @@ func TestRefusalsAreCounted(t *testing.T) {
 	for i, c := range []struct {
 		says error
 		want int
-	}{{busy, 1}, {busy, 2}, {slurmbridge.ErrUnreachable, 2}, {busy, 3}, {nil, 0}, {busy, 1}} {
+		// unclear is how many answers nobody knows.
+		unclear int
+	}{
+		{busy, 1, 0},
+		{busy, 2, 0},
+		{slurmbridge.ErrUnreachable, 2, 0},
+		{slurmbridge.ErrUnclear, 2, 1},
+		{busy, 3, 1},
+		{slurmbridge.ErrUnclear, 3, 2},
+		{nil, 0, 0},
+		{busy, 1, 0},
+	} {
 		k.submit(t.Context(), slurmbridge.Door{Jobs: &taker{err: c.says}}, Submit{Key: key1})
-		if n := k.memory.of(key1); n.refusals != c.want || errors.Is(c.says, slurmbridge.ErrNotNow) != (n.answer.notNow != nil) || n.answer.refused != nil {
-			t.Errorf("submit %d: %d refusals and %+v, want %d", i, n.refusals, n.answer, c.want)
+		if n := k.memory.of(key1); n.refusals != c.want || n.unclear != c.unclear || errors.Is(c.says, slurmbridge.ErrNotNow) != (n.answer.notNow != nil) || n.answer.refused != nil {
+			t.Errorf("submit %d: %d refusals, %d unclear and %+v, want %d and %d", i, n.refusals, n.unclear, n.answer, c.want, c.unclear)
 		}
 	}
 }

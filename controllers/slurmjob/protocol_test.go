@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +25,7 @@ import (
 
 	"assay.bench/api/v1alpha1"
 	"assay.bench/controllers/reconcile"
+	"assay.bench/internal/rundir"
 	"assay.bench/slurmbridge"
 	"assay.bench/slurmbridge/poll"
 	"assay.bench/slurmbridge/sim"
@@ -330,6 +333,18 @@ func (b *bench) checkOnce(job *v1alpha1.SlurmJob) {
 	}
 }
 
+// checkSecrets wants no credential in the folder of an attempt that is over: its job has removed it, or it was emptied.
+func (b *bench) checkSecrets(job *v1alpha1.SlurmJob) {
+	b.t.Helper()
+	for n := range job.Status.Attempt {
+		file := path.Join(path.Dir(job.Status.Directory), strconv.Itoa(int(n)+1), rundir.SecretsDir, "server")
+		found, err := b.site.Read(b.t.Context(), file)
+		if err != nil || len(found[file]) > 0 {
+			b.t.Errorf("%s holds %q, %v", file, found[file], err)
+		}
+	}
+}
+
 // drain returns the reasons of the events so far.
 func (b *bench) drain() string {
 	var out []string
@@ -499,6 +514,7 @@ func TestFaults(t *testing.T) {
 			if got.Reason != c.condition || (got.Status == metav1.ConditionTrue) != c.succeeded || job.Status.Attempt != c.attempts {
 				t.Errorf("%s: got %+v after %d attempts, want %s %v after %d", c.reason, got, job.Status.Attempt, c.condition, c.succeeded, c.attempts)
 			}
+			b.checkSecrets(job)
 			if told := b.drain(); !strings.Contains(told, c.event) {
 				t.Errorf("no event %s in\n%s", c.event, told)
 			}
@@ -558,6 +574,7 @@ func TestDelete(t *testing.T) {
 			if left := alive(jobs); len(left) > 0 {
 				t.Errorf("left behind: %+v", left)
 			}
+			b.checkSecrets(job)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package slurmjob
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -182,11 +183,19 @@ func unseen(p *pass) bool {
 	return true
 }
 
+// unclearSubmits is how many submits may be answered with an error that nobody knows until it counts as a refusal. A look found
+// no job after each.
+const unclearSubmits = 5
+
 // uncertain waits for a job that may or may not exist, then hands it in again under the same key.
 func (p *pass) uncertain(a *v1alpha1.Attempt) {
 	message := "the answer to the submit is not known; it is looked for before anything is done"
 	if err := p.seen.answer.uncertain; err != nil {
-		message = reconcile.Clip(fmt.Sprintf("the answer to the submit was lost; the job is looked for before anything is done: %v", err), 512)
+		what := "the answer to the submit was lost"
+		if errors.Is(err, slurmbridge.ErrUnclear) {
+			what = "what the answer to the submit means is not known"
+		}
+		message = reconcile.Clip(fmt.Sprintf("%s; the job is looked for before anything is done: %v", what, err), 512)
 	}
 	if a.State != v1alpha1.AttemptUncertain {
 		a.State = v1alpha1.AttemptUncertain
@@ -196,6 +205,16 @@ func (p *pass) uncertain(a *v1alpha1.Attempt) {
 	p.cond.Progressing(v1alpha1.ReasonUncertain, message)
 	if !p.missing(a, lookupsBeforeSubmit, p.seen.patience.grace) {
 		return
+	}
+	if err := p.seen.answer.uncertain; err != nil && p.seen.unclear >= unclearSubmits {
+		p.refuse(fmt.Errorf("%d submits got the same kind of answer, and no job came of one: %w", p.seen.unclear, err))
+		return
+	}
+	if a.SubmitTry != nil {
+		if pause := a.SubmitTry.Add(pauseOf(int(a.Submits)-2, a.Key)).Sub(p.now); a.Submits > 1 && pause > 0 {
+			p.again(pause)
+			return
+		}
 	}
 	switch m := p.seen.made; {
 	case m == nil:

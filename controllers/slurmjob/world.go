@@ -45,6 +45,8 @@ type world struct {
 	cancelled map[string]time.Time
 	// refusals is how often on end the batch system took no job now.
 	refusals int
+	// unclear is how many submits it answered with an error that nobody knows.
+	unclear int
 
 	// plan of the newest attempt, once it was handed in; planErr is why it is not known.
 	plan    *rundir.Plan

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"assay.bench/internal/results"
 	"assay.bench/internal/rundir"
@@ -124,7 +125,7 @@ const (
 
 func write(target, directory string, result []byte) error {
 	if _, err := os.Stat(directory); directory != "" && err == nil {
-		if err := os.CopyFS(filepath.Join(target, runCopy), os.DirFS(directory)); err != nil {
+		if err := os.CopyFS(filepath.Join(target, runCopy), shown{os.DirFS(directory).(fs.ReadLinkFS)}); err != nil {
 			return err
 		}
 	}
@@ -143,6 +144,17 @@ func write(target, directory string, result []byte) error {
 		return err
 	}
 	return writeWhole(filepath.Join(target, rundir.ResultFile), result) // last: who finds it, finds everything
+}
+
+// shown is a run's folder, job/attempt/..., without the credentials that an attempt keeps until its job begins.
+type shown struct{ fs.ReadLinkFS }
+
+// ReadDir lists a folder.
+func (s shown) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(s.ReadLinkFS, name)
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		return strings.Count(name, "/") == 1 && e.Name() == rundir.SecretsDir
+	}), err
 }
 
 // writeWhole writes a file by rename, so that nobody ever sees a part of it.

@@ -123,6 +123,18 @@ func TestSaveLeavesNoHalf(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(run, "job", "1", "plan.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// The credentials of an attempt that never began are no result; what a server calls so is.
+	for _, folder := range []string{filepath.Join("job", "1", "secrets"), filepath.Join("job", "1", "server", "0", "secrets")} {
+		if err := os.MkdirAll(filepath.Join(run, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(run, folder, "token"), []byte("s3cret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("1", filepath.Join(run, "job", "current")); err != nil {
+		t.Fatal(err)
+	}
 	out, err := newOutput(filepath.Join(home, "out"))
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +154,10 @@ func TestSaveLeavesNoHalf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff([]string{"run", "run/job", "run/job/1", "run/job/1/plan.json"}, below(t, out.path)); diff != "" {
+	if diff := cmp.Diff([]string{
+		"run", "run/job", "run/job/1", "run/job/1/plan.json", "run/job/1/server", "run/job/1/server/0", "run/job/1/server/0/secrets",
+		"run/job/1/server/0/secrets/token", "run/job/current",
+	}, below(t, out.path)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -1,6 +1,9 @@
 package rundir
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Plan is everything that the node side needs to make its part of a run and finish alone. It holds no secret.
 type Plan struct {
@@ -58,6 +61,20 @@ const (
 	// MostRate is the most requests per second of an open loop, over all ranks.
 	MostRate = 1e7
 )
+
+// Credentials are the names of the files in secrets/ that the plan's components may need.
+func (p *Plan) Credentials() []string {
+	var out []string
+	for i := range p.Services {
+		out = append(out, p.Services[i].Name)
+	}
+	for i := range p.Clients {
+		if name := p.Clients[i].Target.Credential; name != "" && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
 
 // Component says where a component's ranks write: the attempt of this job when Job is empty, else the current attempt
 // of another job.

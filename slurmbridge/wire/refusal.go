@@ -22,8 +22,10 @@ type Refusal struct {
 type Answer int
 
 const (
-	// Open: not even whether there is a job is known.
+	// Open: not even whether there is a job is known, for the answer was lost, or slurmctld was not well.
 	Open Answer = iota
+	// Unclear: slurmctld said no in words that nobody here knows, such as those of a site's own job_submit plugin.
+	Unclear
 	// Final: slurmctld would answer the same again.
 	Final
 	// NotNow: slurmctld made no job, and may make one later.
@@ -40,6 +42,8 @@ func (r Refusal) Err(program string) error {
 		return fmt.Errorf("%w: %s", slurmbridge.ErrRefused, r.Words)
 	case NotNow:
 		return fmt.Errorf("%w: %s", slurmbridge.ErrNotNow, r.Words)
+	case Unclear:
+		return fmt.Errorf("%w: %s: %s", slurmbridge.ErrUnclear, program, r.Words)
 	case Open:
 	}
 	return errors.New(program + ": " + r.Words)
@@ -91,8 +95,10 @@ func answer(before, words string) Answer {
 		return Nodes
 	case slices.ContainsFunc(final(), holds):
 		return Final
+	case words == "" || slices.ContainsFunc(passing(), holds):
+		return Open
 	}
-	return Open
+	return Unclear
 }
 
 // isLimit says that words are Slurm's name of a limit, such as QOSMaxWallDurationPerJobLimit.
@@ -103,6 +109,14 @@ func isLimit(words string) bool {
 // notNow are the answers that are about the site as it is now.
 func notNow() []string {
 	return []string{"requested partition configuration not available", "required partition not available", "system submissions disabled"}
+}
+
+// passing are in the answers of a slurmctld, or of something on the way to it, that is not well or has too much to do.
+func passing() []string {
+	return []string{
+		"timed out", "timeout", "connect", "contact", "communicat", "zero bytes", "backing off", "standby", "busy", "count limit exceeded", "temporarily",
+		"authentication", "munge", "database", "not responding", "unexpected message", "send/recv", "i/o error", "broken pipe", "killed", "interrupted",
+	}
 }
 
 // final are the answers that stay the same: the texts of slurm_errno.c for what a request asks, in every version from

@@ -51,7 +51,7 @@ func TestFaultRefusal(t *testing.T) {
 		{2015, "Requested partition configuration not available now"}:                                   NotNow,
 		{2105, "System submissions disabled"}:                                                           NotNow, {-1, "System submissions disabled"}: NotNow,
 		{2007, "Job count limit exceeded"}: Open, {1804, "Backing off"}: Open, {5004, "Socket timed out on send/recv operation"}: Open,
-		{2016, "Requested nodes are busy"}: Open, {-1, "Unspecified error"}: Open, {7000, "Unable to connect to database"}: Open,
+		{2016, "Requested nodes are busy"}: Open, {-1, "Unspecified error"}: Unclear, {7000, "Unable to connect to database"}: Open,
 	} {
 		if got := f.Refusal(); got.Answer != want || got.Words != f.Words {
 			t.Errorf("%+v: %+v, want %d", f, got, want)

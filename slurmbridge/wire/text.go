@@ -58,14 +58,22 @@ func parse(program string, out []byte, split func(line string) ([]string, error)
 		return nil, fmt.Errorf("%s: %w", program, err)
 	}
 	var g gathering
-	for i, line := range lines {
+	for i := 0; i < len(lines); i++ {
+		first, line := i+1, lines[i]
 		f, err := split(line)
+		for fault := err; errors.Is(fault, errShort) && i+1 < len(lines); {
+			i++ // the name of somebody else's job may hold the end of a line
+			line += "\n" + lines[i]
+			if f, fault = split(line); fault == nil {
+				err = nil
+			}
+		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", program, i+1, err)
+			return nil, fmt.Errorf("%s: line %d: %w", program, first, err)
 		}
 		j, leader, err := read(f)
 		if err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", program, i+1, err)
+			return nil, fmt.Errorf("%s: line %d: %w", program, first, err)
 		}
 		g.add(j, leader, strings.Contains(f[0], "+"))
 	}
@@ -84,12 +92,15 @@ func wholeLines(out []byte) ([]string, error) {
 	return strings.Split(text, "\n"), nil
 }
 
+// errShort is of a line that ends too early.
+var errShort = errors.New("is not what was asked for")
+
 // cut takes a line of squeue apart by the widths of its columns.
 func cut(line string) ([]string, error) {
 	var out []string
 	for _, c := range columns() {
 		if len(line) < c.width {
-			return nil, fmt.Errorf("%q is not what was asked for", line)
+			return nil, fmt.Errorf("%q %w", line, errShort)
 		}
 		out, line = append(out, strings.TrimSpace(line[:c.width])), line[c.width:]
 	}

@@ -38,6 +38,7 @@ func TestParseSqueue(t *testing.T) {
 	out := line("17", name1, "PENDING", "0", "0", "1700000000", "1700009999", "N/A", "0", "", "JobHeldUser") +
 		line("18+0", name2, "RUNNING", "4294", "1", "1700000001", "1700000005", "1700003605", "0", "mel[2001-2002]", "None") +
 		line("18+1", name2, "RUNNING", "4294", "1", "1700000001", "1700000005", "1700003605", "0", "mel2003", "None") +
+		line("16", "some\nbody's\n", "RUNNING", "4294", "0", "1700000001", "1700000005", "1700003605", "0", "mel2004", "None") +
 		line("19", "somebody's", "RUNNING", "4294", "0", "1700000001", "1700000005", "1700003605", "0", "mel2004", "None") +
 		line("20_7", name1, "PENDING", "1", "0", "1700000001", "N/A", "N/A", "0", "", "Priority") +
 		line("21", name2, "FAILED", "1", "0", "1700000001", "1700000002", "1700000003", "1792", "mel2004", "NonZeroExitCode") +
@@ -216,7 +217,7 @@ func TestReadRefusal(t *testing.T) {
 		failed + "Socket timed out on send/recv operation\n":                              {"Socket timed out on send/recv operation", Open},
 		failed + "Unable to contact slurm controller (connect failure)\n":                 {"Unable to contact slurm controller (connect failure)", Open},
 		"sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying.\n": {"Slurm temporarily unable to accept job, sleeping and retrying.", Open},
-		failed + "Something that nobody has seen\n":                                       {"Something that nobody has seen", Open},
+		failed + "Something that nobody has seen\n":                                       {"Something that nobody has seen", Unclear},
 		"Segmentation fault\n": {"Segmentation fault", Open},
 		"":                     {"", Open},
 	} {
@@ -228,9 +229,9 @@ func TestReadRefusal(t *testing.T) {
 
 // What a submit makes of an answer.
 func TestRefusalIsAnError(t *testing.T) {
-	for answer, want := range map[Answer]error{Final: slurmbridge.ErrRefused, Nodes: slurmbridge.ErrRefused, NotNow: slurmbridge.ErrNotNow, Open: nil} {
+	for answer, want := range map[Answer]error{Final: slurmbridge.ErrRefused, Nodes: slurmbridge.ErrRefused, NotNow: slurmbridge.ErrNotNow, Unclear: slurmbridge.ErrUnclear, Open: nil} {
 		err := Refusal{"no", answer}.Err("sbatch")
-		for _, kind := range []error{slurmbridge.ErrRefused, slurmbridge.ErrNotNow} {
+		for _, kind := range []error{slurmbridge.ErrRefused, slurmbridge.ErrNotNow, slurmbridge.ErrUnclear} {
 			if errors.Is(err, kind) != errors.Is(want, kind) {
 				t.Errorf("answer %d: %v, want %v", answer, err, want)
 			}
