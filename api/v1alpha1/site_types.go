@@ -61,7 +61,8 @@ type SiteSpec struct {
 	// images says how images from a registry come into the site's store.
 	// +optional
 	Images SiteImages `json:"images,omitempty"`
-	// pollInterval is the least time between two looks at the batch system; some centres ask for 120s.
+	// pollInterval is the least time between two lists of all jobs, and between two probes; some centres ask for 120s. What
+	// becomes of a submit, a release or a deletion is asked for by name, beside them.
 	// +optional
 	PollInterval Duration `json:"pollInterval,omitempty"`
 	// limits bound what this Site's jobs take, and how often the batch system is asked.

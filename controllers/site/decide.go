@@ -228,7 +228,7 @@ func relimited(p *pass) bool {
 
 // unprobed looks through the door, at first and then ever again.
 func unprobed(p *pass) bool {
-	every := probeEvery
+	every := max(probeEvery, p.site.Spec.PollInterval.Or(0)) // a probe asks the batch system too
 	if p.seen.looks.failed != nil {
 		every = retryAfter(p.seen.looks.failed)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -82,7 +83,7 @@ func (r *Registry) reopen(ctx context.Context, site *v1alpha1.Site, o Opener, se
 	opened, err := o.Open(ctx, site, secrets)
 	if err == nil {
 		if err = old.proves(ctx, opened); err == nil {
-			err = opened.probe(ctx, site.Spec.WorkDir)
+			err = opened.probe(ctx, site.Spec.WorkDir, turnOf(site.Spec.Limits))
 		}
 		if err != nil && opened.Close != nil {
 			opened.Close()
@@ -102,8 +103,8 @@ func (r *Registry) reopen(ctx context.Context, site *v1alpha1.Site, o Opener, se
 }
 
 // probe looks whether the batch system answers and the work folder can be used.
-func (o Opened) probe(ctx context.Context, workDir string) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+func (o Opened) probe(ctx context.Context, workDir string, turn time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout+turn)
 	defer cancel()
 	if o.Prober != nil {
 		return o.Prober.Probe(ctx, workDir)

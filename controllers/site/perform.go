@@ -99,8 +99,17 @@ func (k *Kind) probe(ctx context.Context, name client.ObjectKey) {
 	if !ok || !e.open {
 		return
 	}
-	err := Opened{Prober: e.prober, Jobs: e.door.Jobs}.probe(ctx, e.door.WorkDir)
+	err := Opened{Prober: e.prober, Jobs: e.door.Jobs}.probe(ctx, e.door.WorkDir, turnOf(e.limits))
 	k.Registry.change(name, func(e *entry) { e.looks.probed, e.looks.failed = k.Now(), err })
+}
+
+// turnOf is how long a request may wait for its turn at a site that may be asked rarely.
+func turnOf(l v1alpha1.SiteLimits) time.Duration {
+	rate, err := l.Rate.Float()
+	if l.Rate == "" || err != nil || rate <= 0 {
+		return 0
+	}
+	return time.Duration(2 / rate * float64(time.Second))
 }
 
 // beat writes the origin's file, and keeps why that failed: who waits too long for it is taken for dead.

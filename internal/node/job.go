@@ -194,10 +194,10 @@ func (b *batch) forward(over <-chan struct{}) {
 
 // stopAll asks every component to end. Each has a deadline of its own, from now.
 func (b *batch) stopAll(sig os.Signal) {
+	b.stopOnce.Do(func() { close(b.stopping) })
 	for _, c := range b.children {
 		c.signal(sig)
 	}
-	b.stopOnce.Do(func() { close(b.stopping) })
 }
 
 // wait waits for one child, ends it when it has passed the deadline of a stop, and removes what it left behind.

@@ -65,16 +65,6 @@ func serveForTests() {
 		signal.Notify(wait, syscall.SIGTERM)
 		<-wait
 		os.Exit(0)
-	case "talks": // never listens, and says so again and again
-		go func() {
-			for ; ; time.Sleep(50 * time.Millisecond) {
-				fmt.Println("loading more weights")
-			}
-		}()
-		wait := make(chan os.Signal, 1)
-		signal.Notify(wait, syscall.SIGTERM)
-		<-wait
-		os.Exit(0)
 	case "exit": // ends before it is ready
 		fmt.Println("CUDA error: out of memory")
 		os.Exit(3)

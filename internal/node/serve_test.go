@@ -52,7 +52,8 @@ func TestServiceThatNeverGetsReady(t *testing.T) {
 		},
 		"goes on talking": {
 			func(_ *testing.T, f *fixture) {
-				s := f.server("talks")
+				s := f.server("silent")
+				s.Argv = []string{"bash", "-c", "while :; do echo loading more weights; sleep 0.05; done"}
 				s.LogTimeout, s.ReadyTimeout = rundir.Duration(2*time.Second), rundir.Duration(4*time.Second)
 			},
 			rundir.ExitReasonReadinessTimeout, []string{"not ready within 4s", "loading more weights"},

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os/exec"
@@ -11,7 +12,11 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
+
+// terminateTimeout is how long Slurm may take to tell all steps to end.
+const terminateTimeout = time.Minute
 
 // steps starts every component as one step of the Slurm job, with srun. The batch step itself takes no part of the
 // components' resources: what it does between their begin and their end is to wait.
@@ -52,23 +57,28 @@ func (s *steps) start(c component) ([]*child, error) {
 }
 
 // signal passes on a signal to a step. srun hands on USR1, but ends its step at once when it gets TERM; so it is Slurm that
-// sends TERM, to every step of the job.
+// sends TERM, to every step of the job. Nobody waits for it: Slurm may be away.
 func (s *steps) signal(toSrun func(syscall.Signal)) func(syscall.Signal) {
 	return func(sig syscall.Signal) {
 		if sig == syscall.SIGUSR1 {
 			toSrun(sig)
 			return
 		}
-		s.term.Do(func() {
-			cmd := exec.Command("scancel", "--signal=TERM", s.world.getenv("SLURM_JOB_ID"))
-			cmd.Env, cmd.Stdout, cmd.Stderr = s.world.Environ, s.world.Stderr, s.world.Stderr
-			if path, err := pathLookup(s.world.getenv("PATH"))("scancel"); err == nil {
-				cmd.Path, cmd.Err = path, nil
-			}
-			if err := cmd.Run(); err != nil {
-				fmt.Fprintf(s.world.Stderr, "assay-node job: the components could not be told to end: %v\n", err)
-			}
-		})
+		s.term.Do(func() { go s.terminate() })
+	}
+}
+
+// terminate has Slurm tell all steps of the job to end.
+func (s *steps) terminate() {
+	ctx, cancel := context.WithTimeout(context.Background(), terminateTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "scancel", "--signal=TERM", s.world.getenv("SLURM_JOB_ID"))
+	cmd.Env, cmd.Stdout, cmd.Stderr = s.world.Environ, s.world.Stderr, s.world.Stderr
+	if path, err := pathLookup(s.world.getenv("PATH"))("scancel"); err == nil {
+		cmd.Path, cmd.Err = path, nil
+	}
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintf(s.world.Stderr, "assay-node job: the components could not be told to end: %v\n", err)
 	}
 }
 

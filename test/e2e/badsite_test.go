@@ -45,6 +45,11 @@ func badServers(t *testing.T) map[string]badInput {
 		command("[assay-node, llmsim, --host, $(HOST), --port, $(PORT), --model, m, --fault, HTML=1]", probeHealth),
 		"not one of", "requests of load succeeded: stream_error answered HTML instead of a stream of events", "see that sim is the server that the recipe means")
 	html.wantWords = html.wantWords[2:]
+	dies := failed("a server that is gone in the middle of the measurement",
+		command(fmt.Sprintf(`[bash, -c, "%s & sleep 1.5; kill -9 $!; echo CUDA out of memory; exit 3"]`, sim), probeHealth),
+		"service sim: GPUOutOfMemory: the GPU's memory is too small for what the server put there (the server ended with exit code 3): lower gpuMemoryUtilization,",
+		"its log says: CUDA out of memory")
+	dies.recipe = strings.Replace(dies.recipe, "duration: 1500ms", "duration: 1m", 1) // a busy machine kills it late
 	return map[string]badInput{
 		"missing binary": failed("a program that is not installed", command("[no-such-server]", probeHealth),
 			`service sim: ProgramMissing: the program "no-such-server" is not in the PATH of this node: install it on this node, give its whole path, or give the service an image`),
@@ -59,10 +64,7 @@ func badServers(t *testing.T) map[string]badInput {
 			"service sim: ReadinessTimeout: not ready within 2s: GET /health: it answered HTTP 503, not 200: raise readiness.timeout if it only needs longer"),
 		"dies at once": failed("a server that cannot start", command(`[bash, -c, "echo cannot open libcuda.so; exit 4"]`, probeHealth),
 			"service sim: ServiceDied: the server ended with exit code 4; its last words: cannot open libcuda.so"),
-		"dies under load": failed("a server that is gone in the middle of the measurement",
-			command(fmt.Sprintf(`[bash, -c, "%s & sleep 1.5; kill -9 $!; echo CUDA out of memory; exit 3"]`, sim), probeHealth),
-			"service sim: GPUOutOfMemory: the GPU's memory is too small for what the server put there (the server ended with exit code 3): lower gpuMemoryUtilization,",
-			"its log says: CUDA out of memory"),
+		"dies under load": dies,
 		"HTML to the probe": failed("a web server where a model was meant",
 			command("[assay-node, llmsim, --host, $(HOST), --port, $(PORT), --model, m, --fault, HTML=1]", "probes: [{token: {name: m}}]"),
 			"service sim: ReadinessTimeout: not ready within 2s: one generated token: it answered an HTML page instead of JSON: is this an OpenAI-compatible server, and the right port"),

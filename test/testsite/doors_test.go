@@ -39,8 +39,8 @@ func doors() [][]door {
 	return [][]door{
 		{{site.Slurm2411, "cli", minio, plain}},
 		{{site.Slurm2411, "ssh", vllm, heterogeneous}, {site.Slurm2411, "rest", vllm, heterogeneous}},
-		{{site.Slurm2411Plain, "ssh", minio, separate}},
-		{{site.Slurm2205, "cli", vllm, plain}, {site.Slurm2205, throughMaster, minio, heterogeneous}},
+		{{site.Slurm2411Plain, throughMaster, minio, separate}},
+		{{site.Slurm2205, "cli", vllm, plain}, {site.Slurm2205, "ssh", minio, heterogeneous}},
 	}
 }
 

@@ -35,7 +35,7 @@ func TestServersOfSeveralNodes(t *testing.T) {
 	}{
 		"minio": {"minio-nodes", "minio", nil, []int{2, 2}, "", ""},
 		"vllm":  {"vllm-nodes", "vllm", nil, []int{2}, "node 1 with 2 GPUs has joined 127.", ""},
-		"ray":   {"vllm-nodes", "vllm", []string{"distributedExecutor: Native", "distributedExecutor: Ray", "name: vllm-nodes", "name: vllm-ray"}, []int{2}, "joined 127.", ""},
+		"ray":   {"vllm-nodes", "vllm", []string{"distributedExecutor: Native", "distributedExecutor: Ray", "name: vllm-nodes", "name: vllm-ray"}, []int{2}, "ray: joined 127.", ""},
 		"replicas": {"vllm-nodes", "vllm", []string{
 			", pipelineParallelSize: 2, distributedExecutor: Native", "", "{nodes: 2, gpusPerNode: 2", "{gpusPerNode: 2",
 			"  clients:", "    replicas: 2\n  clients:", "name: vllm-nodes", "name: vllm-replicas",
@@ -100,6 +100,11 @@ func runRecipe(t *testing.T, s *site.Site, programs, path string, replace []stri
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := 0; i < len(replace); i += 2 {
+		if !strings.Contains(string(b), replace[i]) {
+			t.Fatalf("the recipe has no %q", replace[i])
+		}
 	}
 	if err := os.WriteFile(path, []byte(strings.NewReplacer(replace...).Replace(string(b))), 0o644); err != nil {
 		t.Fatal(err)
