@@ -69,7 +69,8 @@ func withoutMatches(text []byte) []byte {
 		case "host":
 			leave = false
 		case "match":
-			leave = !(len(words) == 3 && strings.EqualFold(words[1], "all") || len(words) == 4 && strings.EqualFold(words[1], "host"))
+			known := len(words) == 3 && strings.EqualFold(words[1], "all") || len(words) == 4 && strings.EqualFold(words[1], "host")
+			leave = !known
 		}
 		if leave {
 			lines[i] = nil
