@@ -10,10 +10,12 @@ import (
 )
 
 // A call of the set-up or of the clean-up is attempted so often at most. The first pause is so long at most, and each
-// further one twice as long: what is busy now is seldom busy for a second.
+// further one twice as long: what is busy now is seldom busy for a second. The first write gets more of them, 6 to 13 s: a
+// server of several nodes may be ready before all of its drives are.
 const (
-	attempts   = 5
-	firstPause = 100 * time.Millisecond
+	attempts      = 5
+	firstAttempts = 8
+	firstPause    = 100 * time.Millisecond
 )
 
 // failure is an exchange that failed without an answer, by its kind.
@@ -27,9 +29,14 @@ func (f *failure) Unwrap() error { return f.error }
 // persist makes an attempt again while the server is busy or its connection breaks. The requests of the load itself are
 // never repeated so: each of theirs is a measurement.
 func (w *worker) persist(ctx context.Context, attempt func() error) error {
+	return w.persistFor(ctx, attempts, attempt)
+}
+
+// persistFor makes up to so many attempts.
+func (w *worker) persistFor(ctx context.Context, most int, attempt func() error) error {
 	for n, pause := 1, firstPause; ; n, pause = n+1, 2*pause {
 		err := attempt()
-		if err == nil || n == attempts || !passing(err) || !w.pause(ctx, pause) {
+		if err == nil || n == most || !passing(err) || !w.pause(ctx, pause) {
 			return err
 		}
 	}

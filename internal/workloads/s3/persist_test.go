@@ -87,7 +87,7 @@ func TestSetUpAndCleanUpPersist(t *testing.T) {
 
 // What a pause does not mend is asked once.
 func TestNoAttemptAfterARefusal(t *testing.T) {
-	for code, want := range map[int]int64{403: 1, 501: 1, 507: 1, 500: attempts, 503: attempts, 429: attempts} {
+	for code, want := range map[int]int64{403: 1, 501: 1, 507: 1, 500: firstAttempts, 503: firstAttempts, 429: firstAttempts} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			t.Parallel()
 			s, _ := memory.New(t)

@@ -168,7 +168,7 @@ func (w *worker) claim(ctx context.Context) error {
 func (w *worker) mark(ctx context.Context) error {
 	w.workload.claimed.Store(true)
 	refused := true
-	err := w.persist(ctx, func() error {
+	err := w.persistFor(ctx, firstAttempts, func() error {
 		_, err := w.once(callPutObject, request{method: "PUT", path: w.markPath()}, []byte("Objects below this prefix belong to a benchmark of assay.\n"))
 		refused = refused && status(err) > 0
 		return err
