@@ -90,8 +90,8 @@ type ClientParameters struct {
 	// retries are off by default; each attempt is counted and latency runs from the first scheduled instant.
 	// +optional
 	Retries *Retries `json:"retries,omitempty"`
-	// abort ends a hopeless run early. Each instance judges its own requests, and the first that is past the limit ends the
-	// run for all: with few instances it takes one bad node.
+	// abort ends a hopeless run early. Each instance judges its own requests, and one that is past the limit ends; the run has
+	// failed then. Where a server is hopeless all instances end so; on one bad node the others load to their planned end.
 	// +optional
 	Abort *Abort `json:"abort,omitempty"`
 	// limits tighten the self-audit of the client; they cannot loosen it.

@@ -29,8 +29,9 @@ type S3Workload struct {
 	// +optional
 	// +kubebuilder:default={put: 1, get: 1}
 	Mix S3Mix `json:"mix,omitempty"`
-	// objects is how many objects are stored before the measurement, to be read by it. How long that takes nobody knows
-	// beforehand: the time limit of the job must leave room for it.
+	// objects is how many objects are stored before the measurement, to be read by it. Where the mix deletes, those that the
+	// first deletes of each phase take are stored beside them: as many as requests may be under way at once. How long that
+	// takes nobody knows beforehand: the time limit of the job must leave room for it.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100000000

@@ -150,7 +150,7 @@ func passes(t *testing.T, attempt func(*testing.T, *user.User) (user.Answer, res
 			t.Errorf("exit code %d, %s, want 0 or 4\n%s", a.Code, r.Outcome, a.Stderr)
 		}
 		if !passed {
-			contains(t, "the summary", a.Stdout, "the client limited the result", " is above ")
+			contains(t, "the summary", a.Stdout, "the client limited the result", " above ")
 		}
 		return passed
 	})

@@ -179,9 +179,20 @@ func (w *worker) mark(ctx context.Context) error {
 	return err
 }
 
+// defaultRegion is the one that S3 makes a bucket in where nothing is said, and that may not be said.
+const defaultRegion = "us-east-1"
+
 func (w *worker) createBucket(ctx context.Context) error {
 	p := &w.workload.options.Plan
-	_, err := w.call(ctx, callCreateBucket, request{method: "PUT", path: appendEscaped(nil, "/"+p.Bucket, false)})
+	var where []byte
+	if p.Region != "" && p.Region != defaultRegion {
+		where = []byte("<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>" + p.Region +
+			"</LocationConstraint></CreateBucketConfiguration>")
+	}
+	err := w.persist(ctx, func() error {
+		_, err := w.once(callCreateBucket, request{method: "PUT", path: appendEscaped(nil, "/"+p.Bucket, false)}, where)
+		return err
+	})
 	if refused, is := errors.AsType[*apiError](err); is && refused.Code == "BucketAlreadyOwnedByYou" {
 		return nil
 	}

@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -41,6 +42,41 @@ func mixed(t *testing.T, url string) *Workload {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// A bucket is made where the region is: S3 wants to be told, but for its first region, of which it may not be told.
+func TestBucketIsMadeInTheRegion(t *testing.T) {
+	for region, want := range map[string]string{
+		"us-east-1":    "",
+		"eu-central-1": `<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>`,
+	} {
+		got := "no bucket was made"
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if apiName(r) == callCreateBucket {
+				b, err := io.ReadAll(r.Body)
+				if got = string(b); err != nil {
+					got = err.Error()
+				}
+				w.WriteHeader(http.StatusForbidden) // the rest is not looked at
+				return
+			}
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, "<Error><Code>NoSuchBucket</Code></Error>")
+		}))
+		o := options(server.URL, rundir.S3Mix{Put: 1}, fixed(5))
+		o.Plan.Region = region
+		w, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Store(t.Context()); err == nil {
+			t.Error("a refusal is taken for a bucket")
+		}
+		server.Close()
+		if got != want {
+			t.Errorf("%s: the body is %q, want %q", region, got, want)
+		}
+	}
 }
 
 // Two ranks store what the load needs, each its share, and one removes all of it and nothing else.

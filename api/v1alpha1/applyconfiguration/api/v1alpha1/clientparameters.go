@@ -36,8 +36,8 @@ type ClientParametersApplyConfiguration struct {
 	Timeouts *TimeoutsApplyConfiguration `json:"timeouts,omitempty"`
 	// retries are off by default; each attempt is counted and latency runs from the first scheduled instant.
 	Retries *RetriesApplyConfiguration `json:"retries,omitempty"`
-	// abort ends a hopeless run early. Each instance judges its own requests, and the first that is past the limit ends the
-	// run for all: with few instances it takes one bad node.
+	// abort ends a hopeless run early. Each instance judges its own requests, and one that is past the limit ends; the run has
+	// failed then. Where a server is hopeless all instances end so; on one bad node the others load to their planned end.
 	Abort *AbortApplyConfiguration `json:"abort,omitempty"`
 	// limits tighten the self-audit of the client; they cannot loosen it.
 	Limits *SoundLimitsApplyConfiguration `json:"limits,omitempty"`

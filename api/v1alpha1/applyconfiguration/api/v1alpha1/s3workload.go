@@ -20,8 +20,9 @@ type S3WorkloadApplyConfiguration struct {
 	Region *string `json:"region,omitempty"`
 	// mix holds the weights of the operations.
 	Mix *S3MixApplyConfiguration `json:"mix,omitempty"`
-	// objects is how many objects are stored before the measurement, to be read by it. How long that takes nobody knows
-	// beforehand: the time limit of the job must leave room for it.
+	// objects is how many objects are stored before the measurement, to be read by it. Where the mix deletes, those that the
+	// first deletes of each phase take are stored beside them: as many as requests may be under way at once. How long that
+	// takes nobody knows beforehand: the time limit of the job must leave room for it.
 	Objects *int32 `json:"objects,omitempty"`
 	// size of the objects.
 	Size *ObjectSizeApplyConfiguration `json:"size,omitempty"`
