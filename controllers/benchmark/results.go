@@ -20,7 +20,8 @@ func (p *pass) result() (results.Result, []byte, error) {
 		return results.Result{}, nil, err
 	}
 	e := p.seen.Evidence
-	in := results.Input{Head: p.head(), Clients: clientInputs(p.bm, e), SLOs: slos, Checks: checks(e), Failure: p.failure()}
+	in := results.Input{Head: p.head(), Clients: clientInputs(p.bm, e), SLOs: slos, Checks: checks(e), Failure: p.failure(),
+		Simulated: p.seen.Site != nil && p.seen.Site.Spec.Jobs.Sim != nil}
 	if p.view.stop != nil && in.Failure == nil { // a failure says why the jobs were stopped
 		in.Head.Warnings = append(in.Head.Warnings, p.view.stop.message)
 	}

@@ -46,7 +46,11 @@ func Main(o OS) int {
 	root.SetIn(o.Stdin)
 	root.SetOut(o.Stdout)
 	root.SetErr(o.Stderr)
-	return code(o, root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if _, _, unknown := root.Find(o.Args); err != nil && unknown != nil {
+		err = usage(fmt.Errorf("%w; see assay --help", unknown))
+	}
+	return code(o, err)
 }
 
 // code prints an error once and turns it into an exit code. An error of the command line itself is the user's.
@@ -73,7 +77,10 @@ func newRoot(o *OS) *cobra.Command {
 		Long: `assay runs benchmarks that are written as YAML: servers under test, loads, objectives and repeats.
 
 Exit codes: 0 passed, 2 recipe or usage, 3 an objective violated, 4 measurement invalid or partial,
-5 infrastructure, 7 undecided, 130 aborted.`,
+5 infrastructure, 7 undecided, 129 the terminal went away and the run goes on, 130 aborted.
+
+A control plane is the API server and the controllers that one assay run, or assay up, starts. Its origin is the eight
+digits that assay run prints first and assay attach lists: attach, gc and logs take it.`,
 		Example: `  assay run recipes/quickstart.yaml
   assay validate recipes/quickstart.yaml
   eval "$(assay up)" && assay kubectl get bm,bsvc,lc,sj -A`,

@@ -90,6 +90,24 @@ func TestChecksOfWhatStandsForItself(t *testing.T) {
 	}
 }
 
+// What is wrong with a command line is the user's, and says what to do.
+func TestCommandLineIsTheUsers(t *testing.T) {
+	for _, c := range []struct {
+		args  []string
+		words string
+	}{
+		{[]string{"rnu", "recipe.yaml"}, "unknown command \"rnu\" for \"assay\""},
+		{[]string{"rnu", "recipe.yaml"}, "see assay --help"},
+		{[]string{"down", "--drain", "--leave"}, "--drain and --leave exclude each other"},
+		{[]string{"down", "--drian"}, "unknown flag: --drian; see assay down --help"},
+	} {
+		code, _, stderr := command(t, c.args...)
+		if code != exitUsage || !strings.Contains(stderr, c.words) {
+			t.Errorf("%v: exit code %d, %q, want %q", c.args, code, stderr, c.words)
+		}
+	}
+}
+
 func TestValidateLooksAtEveryKind(t *testing.T) {
 	code, stdout, stderr := command(t, "validate", recipeFile(t, aBenchmark, aService, aClient))
 	for _, want := range []string{"Benchmark one is valid", "Service web is valid", "LoadClient users is valid"} {

@@ -50,7 +50,7 @@ func userConfig(o *OS) (*rest.Config, error) {
 		return nil, err
 	}
 	if path = filepath.Join(o.Home, ".kube", "config"); !fileExists(path) {
-		return nil, usage(fmt.Errorf("KUBECONFIG is not set and no control plane is up: start one with assay up"))
+		return nil, usage(fmt.Errorf("KUBECONFIG is not set and no control plane is up: start one with assay up; of an assay run that goes on, assay attach lists the --origin for assay logs, and of one that ended the logs are in the folder run of its results"))
 	}
 	return fileConfig(path, path)
 }

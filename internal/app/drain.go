@@ -16,6 +16,7 @@ import (
 
 func newDrain(o *OS) *cobra.Command {
 	var timeout time.Duration
+	var yes bool
 	c := &cobra.Command{
 		Use:   "drain",
 		Short: "Delete all benchmarks and Sites, and wait until their jobs are gone",
@@ -24,18 +25,50 @@ are gone, and then does the same with every Site. Run it while the operator runs
 are removed: a Site that nobody lets go of keeps them from being deleted. Results stay.
 ` + clusterWords + `
 On the standing control plane the next assay up makes the Site local again; assay down --drain keeps all Sites.`,
-		Example: "  assay drain --timeout 5m",
-		Args:    cobra.NoArgs,
+		Example: `  assay drain
+  assay drain --yes --timeout 10m`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			config, err := userConfig(o)
+			if err != nil {
+				return err
+			}
 			cl, err := userClient(o)
 			if err != nil {
 				return err
 			}
+			if !yes {
+				if yes, err = mayDrain(c.Context(), o, cl, config.Host); err != nil || !yes {
+					return err
+				}
+			}
 			return drainAll(c.Context(), o, cl, drainKinds(), timeout)
 		},
 	}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
 	return c
+}
+
+// mayDrain asks whether all that is there may go, and from where.
+func mayDrain(ctx context.Context, o *OS, c client.Client, host string) (bool, error) {
+	if !o.Asks {
+		return false, usage(errors.New("drain asks before it deletes everything, and there is no terminal to ask at: give --yes"))
+	}
+	all := func(client.Object) bool { return true }
+	benchmarks, err := items(ctx, c, &v1alpha1.BenchmarkList{}, all)
+	if err != nil {
+		return false, err
+	}
+	sites, err := items(ctx, c, &v1alpha1.SiteList{}, all)
+	if err != nil {
+		return false, err
+	}
+	if ask(o, fmt.Sprintf("Delete all objects of assay at %s, among them %d benchmarks and %d Sites, and end their jobs? [y/N] ", host, len(benchmarks), len(sites))) {
+		return true, nil
+	}
+	fmt.Fprintln(o.Stderr, "assay: nothing was deleted")
+	return false, nil
 }
 
 // drainAll deletes all objects of some kinds and waits until they are gone.

@@ -35,11 +35,13 @@ func newLogs(o *OS) *cobra.Command {
 		Use:   "logs BENCHMARK [COMPONENT]",
 		Short: "Print the log of a component of a benchmark's run",
 		Long: `logs prints what a service or a client of the newest run wrote; without COMPONENT the log of the batch job.
-The last line on standard error is the offset at which the next call goes on.
+The last line on standard error is the offset at which the next call goes on. It reads the run's folder on this machine; of a
+Site whose work folder this machine does not see, it says where the log is.
 ` + clusterWords,
 		Example: `  assay logs quickstart sim
-  assay logs quickstart loadgen --rank 1 --follow
-  assay logs quickstart sim --offset 4096`,
+  assay logs quickstart loadgen --follow
+  assay logs quickstart sim --offset 4096
+  assay logs quickstart sim --origin 3fa9c1d2     # of an assay run that goes on`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			opts.benchmark = args[0]
@@ -103,6 +105,9 @@ func logPath(ctx context.Context, c client.Client, opts logsOptions) (string, er
 		j := &jobs.Items[i]
 		if j.Status.Directory == "" {
 			continue
+		}
+		if _, err := os.Stat(j.Status.Directory); errors.Is(err, fs.ErrNotExist) && j.Status.JobID != "" {
+			return "", usage(fmt.Errorf("the logs are in %s at the Site %s, which this machine does not see: read them there", j.Status.Directory, j.Spec.Site))
 		}
 		if opts.component == "" {
 			return filepath.Join(j.Status.Directory, rundir.JobLogFile), nil

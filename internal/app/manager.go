@@ -31,7 +31,8 @@ func newManagerCommand(o *OS) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "manager",
 		Short: "Run the controllers against a cluster",
-		Long: `manager runs the controllers against the cluster of --kubeconfig, of KUBECONFIG, or of the pod that it runs in.
+		Long: `manager runs the controllers against the cluster of --kubeconfig, of KUBECONFIG, of the pod that it runs in, or of ~/.kube/config;
+never against the control plane of assay up. It stays until a signal.
 The resource definitions must be there: apply config/crd first.
 What the sites are asked, and how their jobs fare, is told in metrics named slurmbridge_*.
 Sites that run commands on this host are refused with HostAccessRefused, unless --allow-host-sites is given.`,

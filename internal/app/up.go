@@ -28,8 +28,10 @@ func newUp(o *OS) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start a standing control plane and print how kubectl reaches it",
-		Long: `up starts a control plane in the background and prints a line for the shell. It keeps its objects until
-assay prune, and runs until assay down. There is one for each --context.`,
+		Long: `up starts a control plane in the background and prints a line for the shell. It runs until assay down, and the
+next assay up of the same --context finds its objects again: kubectl delete removes them, or assay down --drain all
+benchmarks. assay prune removes what ended runs left in folders, never objects. Other commands find the one of the default
+context by themselves, and that of another by KUBECONFIG.`,
 		Example: `  eval "$(assay up)"
   assay kubectl apply -f recipes/quickstart.yaml
   assay kubectl get bm -w`,
@@ -192,13 +194,15 @@ jobs go on by themselves; the next assay up takes them up again.`,
 		Example: "  assay down --drain",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if drain && leave {
+				return usage(errors.New("--drain and --leave exclude each other: give one of them"))
+			}
 			return down(c.Context(), o, name, drain, leave)
 		},
 	}
 	c.Flags().StringVar(&name, "context", defaultContext, "name of the control plane")
 	c.Flags().BoolVar(&drain, "drain", false, "delete the benchmarks and wait until their jobs are gone")
 	c.Flags().BoolVar(&leave, "leave", false, "let running jobs go on by themselves")
-	c.MarkFlagsMutuallyExclusive("drain", "leave")
 	return c
 }
 

@@ -22,6 +22,8 @@ type Input struct {
 	Checks []CheckInput
 	// Failure ended the run before its time; nil for none.
 	Failure *Failure
+	// Simulated says that the Site made the numbers up.
+	Simulated bool
 }
 
 // ClientInput is one client and what its ranks wrote.
@@ -93,6 +95,10 @@ func Build(in Input) (Result, error) {
 	}
 	r.Counted = counted(r.CrossChecks)
 	r.settle(in, byName)
+	if in.Simulated {
+		r.Baseline = false
+		r.addWarningf("the Site is simulated: no number here was measured")
+	}
 	r.warn(clients)
 	r.clean()
 	return r, nil

@@ -195,6 +195,17 @@ func TestLateIsNotTooLate(t *testing.T) {
 	}
 }
 
+func TestSimulatedIsNoBaseline(t *testing.T) {
+	for _, simulated := range []bool{false, true} {
+		in := input(t, whole())
+		in.Simulated = simulated
+		r := build(t, in)
+		if r.Baseline == simulated || slices.Contains(r.Warnings, "the Site is simulated: no number here was measured") != simulated {
+			t.Errorf("simulated %t: baseline %t, warnings %q", simulated, r.Baseline, r.Warnings)
+		}
+	}
+}
+
 func TestScaledIsNoBaseline(t *testing.T) {
 	for scale, want := range map[string]bool{"": true, "1": true, "0.1": false} {
 		in := input(t, whole())

@@ -183,7 +183,7 @@ func TestDrainTakesTheSites(t *testing.T) {
 	u.Up()
 	sites := func() string { return u.Must("assay", "kubectl", "get", "sites", "-A", "-o", "name").Stdout }
 	u.Must("assay", "kubectl", "wait", "--for=condition=Ready", "site/local", "--timeout=60s")
-	u.Must("assay", "drain", "--timeout", "60s")
+	u.Must("assay", "drain", "--yes", "--timeout", "60s")
 	if left := sites(); left != "" {
 		t.Errorf("left after assay drain: %s", left)
 	}

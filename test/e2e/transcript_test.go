@@ -134,6 +134,6 @@ func running(t *testing.T, u *user.User) {
 
 func drained(t *testing.T, u *user.User) {
 	t.Helper()
-	u.Must("assay", "drain", "--timeout", "90s")
+	u.Must("assay", "drain", "--yes", "--timeout", "90s")
 	nothingOfOurs(t, u.Must("assay", "kubectl", "get", "bm,bsvc,lc,sj", "-A", "-o", "name").Stdout, u)
 }
