@@ -258,17 +258,13 @@ func (p *pass) deleteNewest(a *v1alpha1.Attempt) {
 		p.countMissing(a)
 		unheard := a.JobID == "" && p.missing(a, lookupsBeforeSubmit, p.seen.patience.grace)
 		if unheard || p.missing(a, lookupsBeforeLost, p.seen.patience.lost) {
-			endAttempt(a, v1alpha1.ReasonCancelled, "deleted; the batch system does not know the job")
-			a.Class = v1alpha1.ClassPerson
-			p.blankSecrets(a)
+			p.endAttempt(a, v1alpha1.ClassPerson, v1alpha1.ReasonCancelled, "deleted; the batch system does not know the job")
 		}
 		return
 	}
 	record(a, j)
 	if j.Over() {
-		endAttempt(a, v1alpha1.ReasonCancelled, "deleted")
-		a.Class = v1alpha1.ClassPerson
-		p.blankSecrets(a)
+		p.endAttempt(a, v1alpha1.ClassPerson, v1alpha1.ReasonCancelled, "deleted")
 		return
 	}
 	if a.CancelTime == nil {

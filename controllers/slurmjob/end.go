@@ -198,10 +198,11 @@ func begun(list []v1alpha1.ComponentStatus) bool {
 	return slices.ContainsFunc(list, func(c v1alpha1.ComponentStatus) bool { return c.Heartbeat > 0 })
 }
 
-// endAttempt stores an end.
-func endAttempt(a *v1alpha1.Attempt, reason, message string) {
-	a.State, a.Reason, a.Message = v1alpha1.AttemptEnded, word(reason), reconcile.Clip(message, 1024)
+// endAttempt stores the end of the newest attempt, and has its credentials emptied where it never began.
+func (p *pass) endAttempt(a *v1alpha1.Attempt, class v1alpha1.AttemptClass, reason, message string) {
+	a.State, a.Class, a.Reason, a.Message = v1alpha1.AttemptEnded, class, word(reason), reconcile.Clip(message, 1024)
 	a.Lookups, a.MissingSince = 0, nil
+	p.blankSecrets(a)
 }
 
 // blankSecrets empties the credentials of the newest attempt where it never began: only a job that begins removes them.
@@ -229,9 +230,7 @@ func (p *pass) blankSecrets(a *v1alpha1.Attempt) {
 func (p *pass) finish(v verdict) {
 	a := p.attempt()
 	end := kindOf(v, begun(p.status.Components))
-	endAttempt(a, v.reason, v.message)
-	a.Class = end.class
-	p.blankSecrets(a)
+	p.endAttempt(a, end.class, v.reason, v.message)
 	p.do(Forget{Key: slurmbridge.Key(a.Key)})
 	again, why := p.mayTryAgain(a, end)
 	if again {

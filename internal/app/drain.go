@@ -33,7 +33,7 @@ On the standing control plane the next assay up makes the Site local again; assa
 			if err != nil {
 				return err
 			}
-			cl, err := userClient(o)
+			cl, err := newClient(config)
 			if err != nil {
 				return err
 			}

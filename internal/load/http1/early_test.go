@@ -92,17 +92,7 @@ func TestEarlyRefusal(t *testing.T) {
 // served answers one connection by a function of what came on it.
 func served(t *testing.T, serve func(r *http.Request, conn net.Conn) error) *Connection {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
+	return connect(t, accept(t, func(conn net.Conn) {
 		r, err := http.ReadRequest(bufio.NewReader(conn))
 		if err == nil {
 			err = serve(r, conn)
@@ -110,8 +100,7 @@ func served(t *testing.T, serve func(r *http.Request, conn net.Conn) error) *Con
 		if err != nil {
 			t.Error(err)
 		}
-	}()
-	return connect(t, l.Addr().String())
+	}))
 }
 
 // An interim answer is none: the request goes out to its end.

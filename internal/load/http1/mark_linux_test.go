@@ -27,17 +27,7 @@ func TestMark(t *testing.T) {
 // slowly serves one connection: for a request it writes what comes from the channel, and closes at its end.
 func slowly(t *testing.T, pieces <-chan []byte) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
+	return accept(t, func(conn net.Conn) {
 		if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
 			return
 		}
@@ -46,8 +36,7 @@ func slowly(t *testing.T, pieces <-chan []byte) string {
 				return
 			}
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // ask begins an exchange and returns the body of its answer.

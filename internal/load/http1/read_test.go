@@ -14,8 +14,8 @@ import (
 	"assay.bench/internal/load"
 )
 
-// answer serves one connection with the same bytes for each request, written in pieces.
-func answer(t *testing.T, whole []byte, piece int) string {
+// accept serves one connection, and closes it then.
+func accept(t *testing.T, serve func(net.Conn)) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,6 +28,15 @@ func answer(t *testing.T, whole []byte, piece int) string {
 			return
 		}
 		defer conn.Close()
+		serve(conn)
+	}()
+	return l.Addr().String()
+}
+
+// answer serves one connection with the same bytes for each request, written in pieces.
+func answer(t *testing.T, whole []byte, piece int) string {
+	t.Helper()
+	return accept(t, func(conn net.Conn) {
 		request := make([]byte, 4)
 		for {
 			if _, err := io.ReadFull(conn, request); err != nil {
@@ -39,8 +48,7 @@ func answer(t *testing.T, whole []byte, piece int) string {
 				}
 			}
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 func connect(t *testing.T, address string) *Connection {

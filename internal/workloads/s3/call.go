@@ -46,9 +46,9 @@ func (e *apiError) Error() string {
 var errNoS3 = errors.New("the endpoint does not speak S3: name the API's address, not a console's or a proxy's")
 
 // call makes one request outside of the load, as often as persist does, and returns the body of its answer.
-func (w *worker) call(ctx context.Context, name string, r request) (answer []byte, err error) {
+func (w *worker) call(ctx context.Context, name string, r request, body []byte) (answer []byte, err error) {
 	err = w.persist(ctx, func() error {
-		answer, err = w.once(name, r, nil)
+		answer, err = w.once(name, r, body)
 		return err
 	})
 	return answer, err

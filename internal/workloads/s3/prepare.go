@@ -189,10 +189,7 @@ func (w *worker) createBucket(ctx context.Context) error {
 		where = []byte("<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>" + p.Region +
 			"</LocationConstraint></CreateBucketConfiguration>")
 	}
-	err := w.persist(ctx, func() error {
-		_, err := w.once(callCreateBucket, request{method: "PUT", path: appendEscaped(nil, "/"+p.Bucket, false)}, where)
-		return err
-	})
+	_, err := w.call(ctx, callCreateBucket, request{method: "PUT", path: appendEscaped(nil, "/"+p.Bucket, false)}, where)
 	if refused, is := errors.AsType[*apiError](err); is && refused.Code == "BucketAlreadyOwnedByYou" {
 		return nil
 	}
@@ -206,7 +203,7 @@ func (w *worker) awaitMark(ctx context.Context) error {
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	for {
-		_, err := w.call(ctx, callHeadObject, request{method: "HEAD", path: w.markPath()})
+		_, err := w.call(ctx, callHeadObject, request{method: "HEAD", path: w.markPath()}, nil)
 		switch {
 		case err == nil:
 			return nil
@@ -231,7 +228,7 @@ func (w *worker) list(ctx context.Context, next string, n int) (list, error) {
 	q = fmt.Appendf(q, "list-type=2&max-keys=%d&prefix=", n)
 	q = appendEscaped(q, p.Prefix+"/", true)
 	var found list
-	answer, err := w.call(ctx, callListObjectsV2, request{method: "GET", path: appendEscaped(nil, "/"+p.Bucket, false), query: q})
+	answer, err := w.call(ctx, callListObjectsV2, request{method: "GET", path: appendEscaped(nil, "/"+p.Bucket, false), query: q}, nil)
 	if err != nil {
 		return found, err
 	}

@@ -120,7 +120,7 @@ func (c *clearing) own(found list) func(yield func(string) bool) {
 // remove deletes one object; that it is not there is no error.
 func (c *clearing) remove(ctx context.Context, x *worker, key string) error {
 	path := appendEscaped(nil, "/"+c.workload.options.Plan.Bucket+"/"+key, false)
-	_, err := x.call(ctx, callDeleteObject, request{method: "DELETE", path: path})
+	_, err := x.call(ctx, callDeleteObject, request{method: "DELETE", path: path}, nil)
 	if status(err) == http.StatusNotFound {
 		return nil
 	}
